@@ -1,0 +1,56 @@
+
+/*
+ * The seam of the pure room.  src/core holds decisions and codecs: bytes in,
+ * a struct or a verdict out.  It has no pool, no log, no clock and no I/O;
+ * the time is an argument.  All that it takes from outside is in this file,
+ * so the same sources build into nginx and, with RCACHE_STANDALONE, into the
+ * unit tests and the fuzzers.  Every room may call it; it calls none.
+ */
+
+
+#ifndef _RCACHE_CORE_H_INCLUDED_
+#define _RCACHE_CORE_H_INCLUDED_
+
+
+#ifdef RCACHE_STANDALONE
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/types.h>
+
+/* the same layout as ngx_str_t, so that one may stand for the other */
+
+typedef struct {
+    size_t   len;
+    u_char  *data;
+} rcache_str_t;
+
+#else
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+typedef ngx_str_t  rcache_str_t;
+
+#endif
+
+
+/* the values of NGX_OK, NGX_ERROR, NGX_DONE and NGX_DECLINED */
+
+#define RCACHE_OK         0
+#define RCACHE_ERROR     -1
+#define RCACHE_DONE      -4
+#define RCACHE_DECLINED  -5
+
+
+#define rcache_lower(c)                                                       \
+    (u_char) (((c) >= 'A' && (c) <= 'Z') ? ((c) | 0x20) : (c))
+
+
+/* true if the string equals the literal, in any case of letters */
+
+int rcache_str_is(const rcache_str_t *s, const char *literal);
+
+
+#endif /* _RCACHE_CORE_H_INCLUDED_ */

@@ -1,0 +1,145 @@
+
+/*
+ * The stored entry: docs/storage-format.md, a public contract.
+ *
+ *     0   4  magic "RPC" and the version, 1
+ *     4   2  length of this fixed part, 72; a reader skips what it does not
+ *            know behind its own
+ *     6   2  status
+ *     8   8  XXH3-64 of bytes 16 to the start of the body
+ *    16   8  XXH3-64 of the body
+ *    24   8  time of the response, milliseconds since 1970-01-01 UTC
+ *    32   8  lifetime in milliseconds from that time on
+ *    40   8  length of the body in bytes
+ *    48   4  age in seconds that the response had at that time
+ *    52   4  time that the upstream took, milliseconds
+ *    56   4  flags
+ *    60   4  length of the key
+ *    64   4  length of the message head
+ *    68   4  0, reserved
+ *    72      the key, in full; the message head: an HTTP/1.1 status line,
+ *            header lines, an empty line; the body
+ *
+ * Integers are little-endian.  Head and body together are one HTTP/1.1
+ * message.
+ */
+
+
+#ifndef _RCACHE_ENTRY_H_INCLUDED_
+#define _RCACHE_ENTRY_H_INCLUDED_
+
+
+#include "rcache_core.h"
+
+
+#define RCACHE_ENTRY_VERSION   1
+#define RCACHE_ENTRY_FIXED     72
+
+/* RFC 9111, 3.5: the entry may answer a request with Authorization */
+#define RCACHE_ENTRY_SHARED    0x0001
+
+#define RCACHE_HEAD_MAX        65536
+
+
+typedef struct {
+    int64_t       created;        /* milliseconds since the epoch */
+    int64_t       lifetime;       /* milliseconds */
+    uint64_t      body_sum;       /* rcache_sum() of the body */
+    uint64_t      body_len;
+    uint32_t      age;            /* seconds */
+    uint32_t      fetch;          /* milliseconds */
+    uint32_t      flags;
+    uint16_t      status;
+
+    rcache_str_t  key;
+    rcache_str_t  head;
+    rcache_str_t  body;           /* set by decode, ignored by encode */
+} rcache_entry_t;
+
+
+/* verdicts of rcache_entry_decode() other than RCACHE_OK */
+
+#define RCACHE_ENTRY_CORRUPT    1
+#define RCACHE_ENTRY_VERSIONED  2    /* another version */
+#define RCACHE_ENTRY_OTHER      3    /* another key */
+
+
+/* bytes before the body */
+
+size_t rcache_entry_size(const rcache_entry_t *e);
+
+/*
+ * Writes what comes before the body, rcache_entry_size() bytes; returns the
+ * end of it.  The body, of body_len bytes with the checksum body_sum,
+ * follows it in the stored value.
+ */
+
+u_char *rcache_entry_encode(u_char *dst, const rcache_entry_t *e);
+
+/*
+ * Takes a stored value apart.  Every length is checked, both checksums are,
+ * and the key is compared in full.  The strings of *e point into data, which
+ * the caller keeps.  Returns RCACHE_OK or one of the verdicts above.
+ */
+
+int rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
+    const rcache_str_t *key);
+
+/* true while the entry is fresh; now in milliseconds since the epoch */
+
+int rcache_entry_fresh(const rcache_entry_t *e, int64_t now);
+
+/*
+ * current_age of RFC 9111, 4.2.3, in whole seconds; never negative, also if
+ * the clock went back.
+ */
+
+int64_t rcache_entry_age(const rcache_entry_t *e, int64_t now);
+
+
+/* XXH3-64 with seed 0: https://github.com/Cyan4973/xxHash */
+
+uint64_t rcache_sum(const u_char *p, size_t len);
+
+/* the sum of pieces that next() gives until it returns 0 */
+
+typedef size_t (*rcache_sum_next_pt)(void *data, const u_char **p);
+
+uint64_t rcache_sum_pieces(rcache_sum_next_pt next, void *data);
+
+
+/* The message head. */
+
+typedef struct {
+    u_char       *pos;
+    u_char       *last;
+} rcache_head_t;
+
+/*
+ * The first line.  Sets *line to what follows "HTTP/1.1 ": the three digits
+ * of the status code and, if there is one, a space and the reason phrase.
+ * Returns RCACHE_OK, or RCACHE_ERROR if it is malformed.
+ */
+
+int rcache_head_status(rcache_head_t *h, const rcache_str_t *head,
+    rcache_str_t *line);
+
+/*
+ * The next header line: RCACHE_OK with its name and value, RCACHE_DONE at
+ * the empty line that ends the head, RCACHE_ERROR if it is malformed (an
+ * empty or non-token name, a NUL, CR or LF in the value, bytes behind the
+ * empty line).
+ */
+
+int rcache_head_next(rcache_head_t *h, rcache_str_t *name,
+    rcache_str_t *value);
+
+/*
+ * True if a header may be written to a head: a token for a name; no NUL, CR
+ * or LF in the value.
+ */
+
+int rcache_head_valid(const rcache_str_t *name, const rcache_str_t *value);
+
+
+#endif /* _RCACHE_ENTRY_H_INCLUDED_ */

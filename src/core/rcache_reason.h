@@ -1,0 +1,74 @@
+
+/*
+ * The reasons for which a request is not a hit, or its response is not
+ * stored.  This list exists once: it makes the enum, the names that
+ * $redis_proxy_cache_reason shows, and the check of docs/variables.md.
+ */
+
+
+#ifndef _RCACHE_REASON_H_INCLUDED_
+#define _RCACHE_REASON_H_INCLUDED_
+
+
+#include "rcache_core.h"
+
+
+/* X(enum, name, what it means) */
+
+#define RCACHE_REASONS(X)                                                     \
+    X(NONE, "-", "no reason: a hit, or a response that was stored")           \
+                                                                              \
+    /* the request is not looked up */                                        \
+    X(METHOD, "method", "the method is not in redis_proxy_cache_methods")     \
+    X(BYPASS, "bypass", "redis_proxy_cache_bypass asked for it")              \
+    X(ERROR_PAGE, "error_page", "an error page is being made")                \
+    X(UPGRADE, "upgrade", "the request asks for another protocol")            \
+    X(KEY_EMPTY, "key_empty", "the key is empty")                             \
+    X(KEY_TOO_LONG, "key_too_long", "the key is longer than 8192 bytes")      \
+                                                                              \
+    /* the lookup found nothing that may be served */                         \
+    X(ABSENT, "absent", "there is no entry")                                  \
+    X(EXPIRED, "expired", "the entry is no longer fresh")                     \
+    X(AUTHORIZATION, "authorization", "the request has Authorization")        \
+    X(CORRUPT, "entry_corrupt", "the entry is damaged")                       \
+    X(VERSION, "entry_version", "the entry has another format version")       \
+    X(OTHER_KEY, "entry_key", "the entry belongs to another key")             \
+    X(WRONG_TYPE, "entry_type", "the Redis key does not hold a string")       \
+    X(REDIS_DOWN, "redis_down", "there is no connection to Redis")            \
+    X(REDIS_BUSY, "redis_busy", "too much is waiting for Redis")              \
+    X(REDIS_TIMEOUT, "redis_timeout", "Redis did not answer in time")         \
+    X(REDIS_ERROR, "redis_error", "Redis answered with an error")             \
+    X(NO_MEMORY, "no_memory", "memory could not be allocated")                \
+                                                                              \
+    /* the response is not stored */                                          \
+    X(NO_CACHE, "no_cache", "redis_proxy_no_cache asked for it")              \
+    X(HEAD, "head", "a response to HEAD has no body to store")                \
+    X(STATUS, "status", "the status code may not be stored")                  \
+    X(NO_STORE, "no_store", "Cache-Control: no-store or no-cache")            \
+    X(PRIVATE, "private", "Cache-Control: private")                           \
+    X(ACCEL, "accel_expires", "X-Accel-Expires forbids it")                   \
+    X(SET_COOKIE, "set_cookie", "the response has Set-Cookie")                \
+    X(VARY, "vary", "the response varies with request headers")               \
+    X(NO_LIFETIME, "no_lifetime", "nothing says how long it is fresh")        \
+    X(STALE, "stale", "the response is not fresh when it arrives")            \
+    X(HEADERS, "headers", "the headers are too large or malformed")           \
+    X(TRAILERS, "trailers", "the response has trailers")                      \
+    X(TOO_LARGE, "too_large", "the body is over redis_proxy_cache_max_size")  \
+    X(EMPTY, "empty", "an empty 200 without Content-Length")                  \
+    X(TRUNCATED, "truncated", "the body did not end cleanly")
+
+
+#define RCACHE_REASON_ENUM(id, name, text)  RCACHE_REASON_##id,
+
+typedef enum {
+    RCACHE_REASONS(RCACHE_REASON_ENUM)
+    RCACHE_REASON_N
+} rcache_reason_e;
+
+
+/* the name, in static storage */
+
+const rcache_str_t *rcache_reason_name(rcache_reason_e reason);
+
+
+#endif /* _RCACHE_REASON_H_INCLUDED_ */

@@ -1,0 +1,188 @@
+
+/*
+ * The Redis room: commands go in, replies or the reason for none come out.
+ * hiredis parses the protocol; the transport is nginx's own connection.  The
+ * room knows no HTTP request, no entry and no cache; src/http and src/admin
+ * call it.  What it has to tell, it tells through function pointers.
+ *
+ * One ngx_http_rcache_redis_t a zone and worker.  It has a few connections,
+ * one a lane, so that bulky stores do not stand before lookups.  Commands
+ * queued in one turn of the event loop leave in one write.
+ */
+
+
+#ifndef _NGX_HTTP_RCACHE_REDIS_H_INCLUDED_
+#define _NGX_HTTP_RCACHE_REDIS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+
+typedef enum {
+    NGX_HTTP_RCACHE_LANE_LOOKUP = 0,
+    NGX_HTTP_RCACHE_LANE_STORE,
+    NGX_HTTP_RCACHE_LANES
+} ngx_http_rcache_lane_e;
+
+
+/* why an operation has no reply */
+
+typedef enum {
+    NGX_HTTP_RCACHE_OP_REPLY = 0,      /* it has one */
+    NGX_HTTP_RCACHE_OP_DOWN,           /* no connection, or lost */
+    NGX_HTTP_RCACHE_OP_BUSY,           /* the queue is full */
+    NGX_HTTP_RCACHE_OP_TIMEOUT
+} ngx_http_rcache_op_status_e;
+
+
+typedef struct ngx_http_rcache_redis_s  ngx_http_rcache_redis_t;
+typedef struct ngx_http_rcache_op_s     ngx_http_rcache_op_t;
+
+
+typedef struct {
+    ngx_str_t                  zone;           /* for log lines and the name
+                                                  given to CLIENT SETNAME */
+    ngx_str_t                  url;            /* without the password */
+    ngx_str_t                  host;           /* empty for a unix socket */
+    in_port_t                  port;
+
+    /* addresses known from configuration time; none if the host did not
+       resolve then */
+    ngx_addr_t                *addrs;
+    ngx_uint_t                 naddrs;
+
+    ngx_str_t                  user;
+    ngx_str_t                  password;
+    ngx_str_t                  password_file;
+    ngx_uint_t                 db;
+
+    ngx_msec_t                 connect_timeout;  /* connect and handshake */
+    ngx_msec_t                 timeout;          /* of a command */
+    ngx_uint_t                 queue;            /* operations a lane */
+
+    /* set before ngx_http_rcache_redis_create(); NULL without a resolver */
+    ngx_resolver_t            *resolver;
+    ngx_msec_t                 resolver_timeout;
+
+    /*
+     * Told when this worker finds the server gone (up is 0, why says how,
+     * retry is in how many milliseconds a new attempt is due) and when a
+     * handshake succeeds after that (up is 1).  May be called from inside
+     * any function of this room.
+     */
+    void                     (*notify)(void *data, ngx_uint_t up,
+                                   ngx_str_t *why, ngx_msec_t retry);
+    void                      *data;
+} ngx_http_rcache_redis_conf_t;
+
+
+typedef struct ngx_http_rcache_reply_s  ngx_http_rcache_reply_t;
+
+struct ngx_http_rcache_reply_s {
+    int                        type;           /* REDIS_REPLY_* of hiredis */
+    int64_t                    integer;        /* INTEGER; elements of ARRAY */
+    ngx_str_t                  str;            /* STRING, STATUS, ERROR */
+    ngx_http_rcache_reply_t  **element;        /* ARRAY */
+};
+
+
+/*
+ * reply is NULL if there is none, and op->status says why.  Called exactly
+ * once for each accepted operation, never from inside
+ * ngx_http_rcache_op_submit(), and not at all after a detach.  reply, its
+ * strings and op live in op->pool.  When the handler returns, the room
+ * destroys op->pool, unless the handler has taken it: it sets op->keep and
+ * destroys op->pool itself, later.
+ */
+
+typedef void (*ngx_http_rcache_op_pt)(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply);
+
+
+struct ngx_http_rcache_op_s {
+    ngx_pool_t                *pool;           /* the operation is in it */
+
+    ngx_http_rcache_lane_e     lane;
+    ngx_http_rcache_op_pt      handler;
+    void                      *data;
+    size_t                     max_reply;      /* bytes; a longer bulk reply
+                                                  breaks the connection */
+
+    unsigned                   status:3;       /* ..._op_status_e */
+    unsigned                   keep:1;
+
+    /* private */
+
+    unsigned                   detached:1;
+    ngx_queue_t                queue;
+    ngx_chain_t               *out;            /* what is to be sent */
+    ngx_chain_t               *last;
+    off_t                      size;           /* of it, in bytes */
+    ngx_msec_t                 deadline;
+};
+
+
+/*
+ * Configuration time.  Parses redis://[[user]:password@]host[:port][/db] or
+ * unix:/path, percent-decoding user and password, and resolves the
+ * host; a host that does not resolve is a warning.  Returns NGX_OK, or
+ * NGX_ERROR with a reason in *err (static storage).
+ */
+
+ngx_int_t ngx_http_rcache_redis_url(ngx_conf_t *cf,
+    ngx_http_rcache_redis_conf_t *rcf, ngx_str_t *url, char **err);
+
+/*
+ * Configuration time.  Reads the password from rcf->password_file, without
+ * the line end, at most 4096 bytes.  Logs and returns NGX_ERROR if it cannot
+ * be read or is empty.
+ */
+
+ngx_int_t ngx_http_rcache_redis_password(ngx_conf_t *cf,
+    ngx_http_rcache_redis_conf_t *rcf);
+
+/*
+ * Worker start.  Makes no connection yet.  NULL if memory is short.
+ */
+
+ngx_http_rcache_redis_t *ngx_http_rcache_redis_create(ngx_cycle_t *cycle,
+    ngx_http_rcache_redis_conf_t *rcf);
+
+/*
+ * A new operation with a pool of its own of the given size, in bytes.  The
+ * caller owns it until it is submitted, and may destroy its pool instead.
+ * NULL if memory is short.
+ */
+
+ngx_http_rcache_op_t *ngx_http_rcache_op_create(size_t size, ngx_log_t *log);
+
+/*
+ * Formats a command into op->pool.  An argument with data == NULL and a
+ * length stands for the payload: the buffers in memory of the chain, which
+ * must have that length in all and stay untouched until the handler is
+ * called; they are sent as they are, without a copy.  Once an operation.
+ * NGX_OK, NGX_ERROR.
+ */
+
+ngx_int_t ngx_http_rcache_op_command(ngx_http_rcache_op_t *op,
+    ngx_str_t *argv, ngx_uint_t argc, ngx_chain_t *payload);
+
+/*
+ * NGX_OK: accepted, the handler will be called.  NGX_DECLINED: not accepted,
+ * op->status says why, the operation is still the caller's.
+ */
+
+ngx_int_t ngx_http_rcache_op_submit(ngx_http_rcache_redis_t *redis,
+    ngx_http_rcache_op_t *op);
+
+/*
+ * The one who waits goes away: the handler will not be called.  The command
+ * may still be executed.  Only between submit and the handler's call.
+ */
+
+void ngx_http_rcache_op_detach(ngx_http_rcache_op_t *op);
+
+
+#endif /* _NGX_HTTP_RCACHE_REDIS_H_INCLUDED_ */
