@@ -1,0 +1,306 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/*
+ * One HTTP response cache for all instances, in Redis.  This file has the
+ * module objects, the directive table, and create, merge and init; the life
+ * of a request is in src/http, see docs/design.md.
+ */
+
+
+#include "src/http/ngx_http_rcache.h"
+
+
+static ngx_int_t ngx_http_rcache_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_rcache_postconfiguration(ngx_conf_t *cf);
+static void *ngx_http_rcache_create_main_conf(ngx_conf_t *cf);
+static void *ngx_http_rcache_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_rcache_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static char *ngx_http_rcache_merge_zone(ngx_conf_t *cf,
+    ngx_http_rcache_loc_conf_t *prev, ngx_http_rcache_loc_conf_t *conf);
+static ngx_int_t ngx_http_rcache_init_process(ngx_cycle_t *cycle);
+
+
+static ngx_command_t  ngx_http_rcache_commands[] = {
+
+    { ngx_string("redis_proxy_cache_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_http_rcache_set_zone,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_cache,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_key"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_key,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_valid"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_rcache_set_valid,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_methods"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_rcache_set_methods,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_bypass"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_set_predicate_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, bypass),
+      NULL },
+
+    { ngx_string("redis_proxy_no_cache"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_set_predicate_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, no_cache),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_max_size"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_size,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, max_size),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_budget"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_msec,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, budget),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_redis_proxy_cache_module_ctx = {
+    ngx_http_rcache_preconfiguration,      /* preconfiguration */
+    ngx_http_rcache_postconfiguration,     /* postconfiguration */
+
+    ngx_http_rcache_create_main_conf,      /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_rcache_create_loc_conf,       /* create location configuration */
+    ngx_http_rcache_merge_loc_conf         /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_redis_proxy_cache_module = {
+    NGX_MODULE_V1,
+    &ngx_http_redis_proxy_cache_module_ctx, /* module context */
+    ngx_http_rcache_commands,              /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    ngx_http_rcache_init_process,          /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_http_module_t  ngx_http_redis_proxy_cache_filter_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    ngx_http_rcache_filter_init,           /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    NULL,                                  /* create location configuration */
+    NULL                                   /* merge location configuration */
+};
+
+
+/* a module of its own, for a place of its own in nginx's order of modules */
+
+ngx_module_t  ngx_http_redis_proxy_cache_filter_module = {
+    NGX_MODULE_V1,
+    &ngx_http_redis_proxy_cache_filter_module_ctx, /* module context */
+    NULL,                                  /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_http_rcache_preconfiguration(ngx_conf_t *cf)
+{
+    return ngx_http_rcache_add_variables(cf);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_rcache_lookup_handler;
+
+    return NGX_OK;
+}
+
+
+static void *
+ngx_http_rcache_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_rcache_main_conf_t  *rmcf;
+
+    rmcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_rcache_main_conf_t));
+    if (rmcf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&rmcf->zones, cf->pool, 1,
+                       sizeof(ngx_http_rcache_zone_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return rmcf;
+}
+
+
+static void *
+ngx_http_rcache_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_rcache_loc_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_rcache_loc_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->name = { 0, NULL };
+     *     conf->zone = NULL;
+     *     conf->zone_value = NULL;
+     */
+
+    conf->enable = NGX_CONF_UNSET;
+    conf->key = NGX_CONF_UNSET_PTR;
+    conf->valid = NGX_CONF_UNSET_PTR;
+    conf->bypass = NGX_CONF_UNSET_PTR;
+    conf->no_cache = NGX_CONF_UNSET_PTR;
+    conf->methods = NGX_CONF_UNSET_UINT;
+    conf->max_size = NGX_CONF_UNSET_SIZE;
+    conf->budget = NGX_CONF_UNSET_MSEC;
+
+    return conf;
+}
+
+
+static char *
+ngx_http_rcache_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_rcache_loc_conf_t *prev = parent;
+    ngx_http_rcache_loc_conf_t *conf = child;
+
+    ngx_conf_merge_ptr_value(conf->key, prev->key, NULL);
+    ngx_conf_merge_ptr_value(conf->valid, prev->valid, NULL);
+    ngx_conf_merge_ptr_value(conf->bypass, prev->bypass, NULL);
+    ngx_conf_merge_ptr_value(conf->no_cache, prev->no_cache, NULL);
+
+    ngx_conf_merge_uint_value(conf->methods, prev->methods,
+                              NGX_HTTP_GET|NGX_HTTP_HEAD);
+
+    ngx_conf_merge_size_value(conf->max_size, prev->max_size, 1024 * 1024);
+    ngx_conf_merge_msec_value(conf->budget, prev->budget, 100);
+
+    return ngx_http_rcache_merge_zone(cf, prev, conf);
+}
+
+
+static char *
+ngx_http_rcache_merge_zone(ngx_conf_t *cf, ngx_http_rcache_loc_conf_t *prev,
+    ngx_http_rcache_loc_conf_t *conf)
+{
+    ngx_http_rcache_main_conf_t  *rmcf;
+
+    if (conf->enable == NGX_CONF_UNSET) {
+        conf->enable = (prev->enable == NGX_CONF_UNSET) ? 0 : prev->enable;
+        conf->name = prev->name;
+        conf->zone_value = prev->zone_value;
+    }
+
+    if (!conf->enable || conf->zone_value) {
+        return NGX_CONF_OK;
+    }
+
+    rmcf = ngx_http_conf_get_module_main_conf(cf,
+                                           ngx_http_redis_proxy_cache_module);
+
+    conf->zone = ngx_http_rcache_zone_find(rmcf, &conf->name);
+
+    if (conf->zone == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"redis_proxy_cache\" zone \"%V\" is unknown, "
+                           "expected one that \"redis_proxy_cache_zone\" "
+                           "declares", &conf->name);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_rcache_main_conf_t  *rmcf;
+
+    rmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                           ngx_http_redis_proxy_cache_module);
+
+    if (rmcf == NULL) {
+        return NGX_OK;
+    }
+
+    return ngx_http_rcache_zone_init_process(cycle, rmcf);
+}

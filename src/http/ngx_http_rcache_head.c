@@ -1,0 +1,559 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+#include "ngx_http_rcache.h"
+
+
+#define NGX_HTTP_RCACHE_VERSION  "HTTP/1.1 "
+
+
+/*
+ * Counts when p is NULL, writes otherwise: one walk serves for both, so that
+ * the size and what is written cannot disagree.
+ */
+
+typedef struct {
+    ngx_http_request_t   *request;
+    rcache_response_t    *resp;
+    u_char               *p;
+    size_t                size;
+} ngx_http_rcache_head_writer_t;
+
+
+typedef struct {
+    ngx_str_t             name;
+    ngx_int_t           (*handler)(ngx_http_request_t *r, ngx_table_elt_t *h,
+                              ngx_uint_t offset);
+    ngx_uint_t            offset;
+} ngx_http_rcache_header_t;
+
+
+static ngx_int_t ngx_http_rcache_head_walk(ngx_http_rcache_head_writer_t *w);
+static void ngx_http_rcache_head_line(ngx_http_rcache_head_writer_t *w,
+    ngx_str_t *name, ngx_str_t *value);
+static void ngx_http_rcache_head_put(ngx_http_rcache_head_writer_t *w,
+    void *data, size_t len);
+static ngx_int_t ngx_http_rcache_head_status_line(
+    ngx_http_rcache_head_writer_t *w);
+static void ngx_http_rcache_head_content_type(
+    ngx_http_rcache_head_writer_t *w);
+static ngx_int_t ngx_http_rcache_head_headers(
+    ngx_http_rcache_head_writer_t *w);
+static void ngx_http_rcache_head_time(ngx_http_rcache_head_writer_t *w,
+    char *name, time_t time);
+static ngx_int_t ngx_http_rcache_restore_line(ngx_http_request_t *r,
+    rcache_str_t *name, rcache_str_t *value);
+static ngx_int_t ngx_http_rcache_restore_age(ngx_http_request_t *r,
+    rcache_entry_t *entry);
+static void ngx_http_rcache_restore_content_type(ngx_http_request_t *r,
+    ngx_str_t *value);
+static ngx_int_t ngx_http_rcache_restore_pointer(ngx_http_request_t *r,
+    ngx_table_elt_t *h, ngx_uint_t offset);
+static ngx_int_t ngx_http_rcache_restore_multi(ngx_http_request_t *r,
+    ngx_table_elt_t *h, ngx_uint_t offset);
+static ngx_int_t ngx_http_rcache_restore_last_modified(ngx_http_request_t *r,
+    ngx_table_elt_t *h, ngx_uint_t offset);
+
+
+/*
+ * Headers that nginx's filters look for in a field of r->headers_out; all
+ * others are only in the list.
+ */
+
+static ngx_http_rcache_header_t  ngx_http_rcache_headers[] = {
+
+    { ngx_string("Date"), ngx_http_rcache_restore_pointer,
+      offsetof(ngx_http_headers_out_t, date) },
+
+    { ngx_string("ETag"), ngx_http_rcache_restore_pointer,
+      offsetof(ngx_http_headers_out_t, etag) },
+
+    { ngx_string("Link"), ngx_http_rcache_restore_multi,
+      offsetof(ngx_http_headers_out_t, link) },
+
+    { ngx_string("Server"), ngx_http_rcache_restore_pointer,
+      offsetof(ngx_http_headers_out_t, server) },
+
+    { ngx_string("Expires"), ngx_http_rcache_restore_pointer,
+      offsetof(ngx_http_headers_out_t, expires) },
+
+    { ngx_string("Refresh"), ngx_http_rcache_restore_pointer,
+      offsetof(ngx_http_headers_out_t, refresh) },
+
+    { ngx_string("Location"), ngx_http_rcache_restore_pointer,
+      offsetof(ngx_http_headers_out_t, location) },
+
+    { ngx_string("Cache-Control"), ngx_http_rcache_restore_multi,
+      offsetof(ngx_http_headers_out_t, cache_control) },
+
+    { ngx_string("Accept-Ranges"), ngx_http_rcache_restore_pointer,
+      offsetof(ngx_http_headers_out_t, accept_ranges) },
+
+    { ngx_string("Last-Modified"), ngx_http_rcache_restore_last_modified,
+      offsetof(ngx_http_headers_out_t, last_modified) },
+
+    { ngx_string("Content-Encoding"), ngx_http_rcache_restore_pointer,
+      offsetof(ngx_http_headers_out_t, content_encoding) },
+
+    { ngx_string("WWW-Authenticate"), ngx_http_rcache_restore_pointer,
+      offsetof(ngx_http_headers_out_t, www_authenticate) },
+
+    { ngx_null_string, NULL, 0 }
+};
+
+
+ngx_int_t
+ngx_http_rcache_head_size(ngx_http_request_t *r, rcache_response_t *resp,
+    size_t *size)
+{
+    ngx_http_rcache_head_writer_t  w;
+
+    w.request = r;
+    w.resp = resp;
+    w.p = NULL;
+    w.size = 0;
+
+    if (ngx_http_rcache_head_walk(&w) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (w.size > RCACHE_HEAD_MAX) {
+        return NGX_DECLINED;
+    }
+
+    *size = w.size;
+
+    return NGX_OK;
+}
+
+
+u_char *
+ngx_http_rcache_head_write(ngx_http_request_t *r, rcache_response_t *resp,
+    u_char *p)
+{
+    ngx_http_rcache_head_writer_t  w;
+
+    w.request = r;
+    w.resp = resp;
+    w.p = p;
+    w.size = 0;
+
+    (void) ngx_http_rcache_head_walk(&w);
+
+    return w.p;
+}
+
+
+/* NGX_OK, or NGX_DECLINED if there is a header that cannot be stored */
+
+static ngx_int_t
+ngx_http_rcache_head_walk(ngx_http_rcache_head_writer_t *w)
+{
+    ngx_http_request_t  *r;
+
+    r = w->request;
+
+    if (ngx_http_rcache_head_status_line(w) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    ngx_http_rcache_head_content_type(w);
+
+    if (r->headers_out.last_modified == NULL
+        && r->headers_out.last_modified_time != -1)
+    {
+        ngx_http_rcache_head_time(w, "Last-Modified",
+                                  r->headers_out.last_modified_time);
+    }
+
+    if (r->headers_out.date == NULL || r->headers_out.date->hash == 0) {
+
+        /* proxy_pass hides the upstream's Date, and Age depends on it */
+
+        ngx_http_rcache_head_time(w, "Date",
+                                  w->resp->date == -1 ? w->resp->now
+                                                      : w->resp->date);
+    }
+
+    if (ngx_http_rcache_head_headers(w) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    ngx_http_rcache_head_put(w, CRLF, sizeof(CRLF) - 1);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_head_status_line(ngx_http_rcache_head_writer_t *w)
+{
+    u_char      code[NGX_INT_T_LEN];
+    size_t      len;
+    ngx_str_t  *line, name;
+
+    ngx_http_rcache_head_put(w, NGX_HTTP_RCACHE_VERSION,
+                             sizeof(NGX_HTTP_RCACHE_VERSION) - 1);
+
+    line = &w->request->headers_out.status_line;
+
+    if (line->len) {
+        ngx_str_set(&name, "Status");
+
+        if (!rcache_head_valid(&name, line)) {
+            return NGX_DECLINED;
+        }
+
+        ngx_http_rcache_head_put(w, line->data, line->len);
+
+    } else {
+        len = ngx_sprintf(code, "%03ui", w->request->headers_out.status)
+              - code;
+        ngx_http_rcache_head_put(w, code, len);
+    }
+
+    ngx_http_rcache_head_put(w, CRLF, sizeof(CRLF) - 1);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_rcache_head_content_type(ngx_http_rcache_head_writer_t *w)
+{
+    ngx_http_headers_out_t  *out;
+
+    out = &w->request->headers_out;
+
+    if (out->content_type.len == 0) {
+        return;
+    }
+
+    ngx_http_rcache_head_put(w, "Content-Type: ",
+                             sizeof("Content-Type: ") - 1);
+    ngx_http_rcache_head_put(w, out->content_type.data, out->content_type.len);
+
+    /* as ngx_http_header_filter() does */
+
+    if (out->content_type_len == out->content_type.len && out->charset.len) {
+        ngx_http_rcache_head_put(w, "; charset=", sizeof("; charset=") - 1);
+        ngx_http_rcache_head_put(w, out->charset.data, out->charset.len);
+    }
+
+    ngx_http_rcache_head_put(w, CRLF, sizeof(CRLF) - 1);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_head_headers(ngx_http_rcache_head_writer_t *w)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    part = &w->request->headers_out.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].hash == 0 || !rcache_response_keeps(w->resp, &h[i].key)) {
+            continue;
+        }
+
+        if (!rcache_head_valid(&h[i].key, &h[i].value)) {
+            return NGX_DECLINED;
+        }
+
+        ngx_http_rcache_head_line(w, &h[i].key, &h[i].value);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_rcache_head_time(ngx_http_rcache_head_writer_t *w, char *name,
+    time_t time)
+{
+    u_char     buf[sizeof("Mon, 28 Sep 1970 06:00:00 GMT")];
+    ngx_str_t  key, value;
+
+    key.data = (u_char *) name;
+    key.len = ngx_strlen(name);
+
+    value.data = buf;
+    value.len = ngx_http_time(buf, time) - buf;
+
+    ngx_http_rcache_head_line(w, &key, &value);
+}
+
+
+static void
+ngx_http_rcache_head_line(ngx_http_rcache_head_writer_t *w, ngx_str_t *name,
+    ngx_str_t *value)
+{
+    ngx_http_rcache_head_put(w, name->data, name->len);
+    ngx_http_rcache_head_put(w, ": ", sizeof(": ") - 1);
+    ngx_http_rcache_head_put(w, value->data, value->len);
+    ngx_http_rcache_head_put(w, CRLF, sizeof(CRLF) - 1);
+}
+
+
+static void
+ngx_http_rcache_head_put(ngx_http_rcache_head_writer_t *w, void *data,
+    size_t len)
+{
+    w->size += len;
+
+    if (w->p) {
+        w->p = ngx_cpymem(w->p, data, len);
+    }
+}
+
+
+ngx_int_t
+ngx_http_rcache_head_restore(ngx_http_request_t *r, rcache_entry_t *entry)
+{
+    int            rc;
+    rcache_str_t   line, name, value;
+    rcache_head_t  h;
+
+    if (rcache_head_status(&h, &entry->head, &line) != RCACHE_OK
+        || ngx_atoi(line.data, 3) != (ngx_int_t) entry->status
+        || entry->status < NGX_HTTP_OK
+        || entry->status == NGX_HTTP_PARTIAL_CONTENT
+        || entry->status == NGX_HTTP_NOT_MODIFIED)
+    {
+        return NGX_DECLINED;
+    }
+
+    r->headers_out.status = entry->status;
+
+    /* with no reason phrase, nginx has one of its own */
+
+    if (line.len > 3) {
+        r->headers_out.status_line = line;
+    }
+
+    for ( ;; ) {
+        rc = rcache_head_next(&h, &name, &value);
+
+        if (rc == RCACHE_DONE) {
+            break;
+        }
+
+        if (rc != RCACHE_OK) {
+            return NGX_DECLINED;
+        }
+
+        if (ngx_http_rcache_restore_line(r, &name, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    r->headers_out.content_length_n = entry->body_len;
+
+    return ngx_http_rcache_restore_age(r, entry);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_restore_line(ngx_http_request_t *r, rcache_str_t *name,
+    rcache_str_t *value)
+{
+    ngx_table_elt_t           *h;
+    ngx_http_rcache_header_t  *hh;
+
+    if (rcache_str_is(name, "content-type")) {
+        ngx_http_rcache_restore_content_type(r, value);
+        return NGX_OK;
+    }
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    h->key = *name;
+    h->value = *value;
+
+    for (hh = ngx_http_rcache_headers; hh->name.len; hh++) {
+
+        if (hh->name.len == name->len
+            && ngx_strncasecmp(hh->name.data, name->data, name->len) == 0)
+        {
+            return hh->handler(r, h, hh->offset);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_restore_age(ngx_http_request_t *r, rcache_entry_t *entry)
+{
+    u_char           *p;
+    int64_t           now;
+    ngx_time_t       *tp;
+    ngx_table_elt_t  *h;
+
+    tp = ngx_timeofday();
+    now = (int64_t) tp->sec * 1000 + tp->msec;
+
+    p = ngx_pnalloc(r->pool, NGX_INT64_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    ngx_str_set(&h->key, "Age");
+    h->value.data = p;
+    h->value.len = ngx_sprintf(p, "%L", rcache_entry_age(entry, now)) - p;
+
+    return NGX_OK;
+}
+
+
+/*
+ * As nginx takes it from an upstream: the value in full, and the length of
+ * the part before ";charset=" beside it.
+ */
+
+static void
+ngx_http_rcache_restore_content_type(ngx_http_request_t *r, ngx_str_t *value)
+{
+    u_char  *p, *last, *end;
+
+    r->headers_out.content_type = *value;
+    r->headers_out.content_type_len = value->len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    end = value->data + value->len;
+
+    for (p = value->data; p < end; p++) {
+
+        if (*p != ';') {
+            continue;
+        }
+
+        last = p++;
+
+        while (p < end && *p == ' ') {
+            p++;
+        }
+
+        if (end - p < (ssize_t) sizeof("charset=") - 1
+            || ngx_strncasecmp(p, (u_char *) "charset=",
+                               sizeof("charset=") - 1)
+               != 0)
+        {
+            p--;
+            continue;
+        }
+
+        p += sizeof("charset=") - 1;
+
+        r->headers_out.content_type_len = last - value->data;
+
+        if (p < end && *p == '"') {
+            p++;
+        }
+
+        if (end > p && *(end - 1) == '"') {
+            end--;
+        }
+
+        r->headers_out.charset.len = end - p;
+        r->headers_out.charset.data = p;
+
+        return;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_rcache_restore_pointer(ngx_http_request_t *r, ngx_table_elt_t *h,
+    ngx_uint_t offset)
+{
+    *(ngx_table_elt_t **) ((char *) &r->headers_out + offset) = h;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_restore_multi(ngx_http_request_t *r, ngx_table_elt_t *h,
+    ngx_uint_t offset)
+{
+#if (nginx_version >= 1023000)
+
+    ngx_table_elt_t  **ph;
+
+    ph = (ngx_table_elt_t **) ((char *) &r->headers_out + offset);
+
+    while (*ph) {
+        ph = &(*ph)->next;
+    }
+
+    *ph = h;
+
+#else
+
+    ngx_array_t       *pa;
+    ngx_table_elt_t  **ph;
+
+    pa = (ngx_array_t *) ((char *) &r->headers_out + offset);
+
+    if (pa->elts == NULL
+        && ngx_array_init(pa, r->pool, 2, sizeof(ngx_table_elt_t *))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ph = ngx_array_push(pa);
+    if (ph == NULL) {
+        return NGX_ERROR;
+    }
+
+    *ph = h;
+
+#endif
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_restore_last_modified(ngx_http_request_t *r,
+    ngx_table_elt_t *h, ngx_uint_t offset)
+{
+    r->headers_out.last_modified_time = ngx_parse_http_time(h->value.data,
+                                                            h->value.len);
+
+    return ngx_http_rcache_restore_pointer(r, h, offset);
+}

@@ -1,0 +1,499 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/*
+ * PRECONTENT: behind every access check, in front of the content handler.
+ * May this request be looked up, what does Redis say, and who makes the
+ * response?
+ */
+
+
+#include "ngx_http_rcache.h"
+
+#include <hiredis/read.h>
+
+
+/* room for the command, a reply of a few KiB and what hiredis leaves */
+
+#define NGX_HTTP_RCACHE_LOOKUP_POOL  4096
+
+
+static ngx_http_rcache_ctx_t *ngx_http_rcache_ctx_create(
+    ngx_http_request_t *r);
+static void ngx_http_rcache_cleanup(void *data);
+static ngx_http_rcache_zone_t *ngx_http_rcache_get_zone(
+    ngx_http_request_t *r, ngx_http_rcache_loc_conf_t *rlcf);
+static ngx_int_t ngx_http_rcache_policy(ngx_http_request_t *r,
+    ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx);
+static rcache_reason_e ngx_http_rcache_lookup(ngx_http_request_t *r,
+    ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx);
+static ngx_int_t ngx_http_rcache_fill(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+static void ngx_http_rcache_lookup_done(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply);
+static rcache_reason_e ngx_http_rcache_judge(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_reply_t *reply);
+static void ngx_http_rcache_budget_handler(ngx_event_t *ev);
+static void ngx_http_rcache_resume(ngx_http_rcache_ctx_t *ctx,
+    rcache_reason_e reason);
+
+
+ngx_int_t
+ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                    rc;
+    ngx_http_rcache_ctx_t       *ctx;
+    ngx_http_rcache_zone_t      *zone;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    if (!rlcf->enable) {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx) {
+
+        /* called again: by an event while waiting, or with the answer */
+
+        if (ctx->state == NGX_HTTP_RCACHE_LOOKUP) {
+            return NGX_DONE;
+        }
+
+        return NGX_DECLINED;
+    }
+
+    zone = ngx_http_rcache_get_zone(r, rlcf);
+    if (zone == NULL) {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_rcache_ctx_create(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->zone = zone;
+
+    rc = ngx_http_rcache_policy(r, rlcf, ctx);
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "rcache policy: %i %V \"%V\"", rc,
+                   rcache_reason_name(ctx->reason), &ctx->key);
+
+    switch (rc) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_DONE:
+        return ngx_http_rcache_fill(r, ctx);
+
+    default: /* NGX_DECLINED */
+        return NGX_DECLINED;
+    }
+
+    ctx->status = NGX_HTTP_RCACHE_MISS;
+    ctx->reason = ngx_http_rcache_lookup(r, rlcf, ctx);
+
+    if (ctx->reason != RCACHE_REASON_NONE) {
+        return ngx_http_rcache_fill(r, ctx);
+    }
+
+    return NGX_DONE;
+}
+
+
+static ngx_http_rcache_ctx_t *
+ngx_http_rcache_ctx_create(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t     *cln;
+    ngx_http_rcache_ctx_t  *ctx;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_rcache_ctx_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    ctx = cln->data;
+    ngx_memzero(ctx, sizeof(ngx_http_rcache_ctx_t));
+
+    ctx->request = r;
+
+    cln->handler = ngx_http_rcache_cleanup;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_redis_proxy_cache_module);
+
+    return ctx;
+}
+
+
+static void
+ngx_http_rcache_cleanup(void *data)
+{
+    ngx_http_rcache_ctx_t *ctx = data;
+
+    if (ctx->timer.timer_set) {
+        ngx_del_timer(&ctx->timer);
+    }
+
+    if (ctx->op) {
+
+        if (ctx->state == NGX_HTTP_RCACHE_LOOKUP) {
+            ngx_http_rcache_op_detach(ctx->op);
+
+        } else {
+            ngx_destroy_pool(ctx->op->pool);
+        }
+    }
+
+    if (ctx->capture) {
+        ngx_http_rcache_capture_drop(ctx->capture);
+    }
+}
+
+
+static ngx_http_rcache_zone_t *
+ngx_http_rcache_get_zone(ngx_http_request_t *r,
+    ngx_http_rcache_loc_conf_t *rlcf)
+{
+    ngx_str_t                     name;
+    ngx_http_rcache_zone_t       *zone;
+    ngx_http_rcache_main_conf_t  *rmcf;
+
+    if (rlcf->zone) {
+        return rlcf->zone;
+    }
+
+    if (ngx_http_complex_value(r, rlcf->zone_value, &name) != NGX_OK) {
+        return NULL;
+    }
+
+    if (name.len == 0
+        || (name.len == 3 && ngx_strncmp(name.data, "off", 3) == 0))
+    {
+        return NULL;
+    }
+
+    rmcf = ngx_http_get_module_main_conf(r, ngx_http_redis_proxy_cache_module);
+
+    zone = ngx_http_rcache_zone_find(rmcf, &name);
+
+    if (zone == NULL) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "redis_proxy_cache zone \"%V\" not found", &name);
+    }
+
+    return zone;
+}
+
+
+/*
+ * NGX_OK: look it up under ctx->key.  NGX_DONE: do not, but what comes may be
+ * stored.  NGX_DECLINED: let it pass.  ctx->reason says why it is not NGX_OK.
+ */
+
+static ngx_int_t
+ngx_http_rcache_policy(ngx_http_request_t *r,
+    ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx)
+{
+    if (!(r->method & rlcf->methods)) {
+
+        /* as in nginx, $redis_proxy_cache_status is empty then */
+
+        ctx->reason = RCACHE_REASON_METHOD;
+        return NGX_DECLINED;
+    }
+
+    ctx->status = NGX_HTTP_RCACHE_BYPASS;
+
+    if (r->err_status) {
+
+        /* what is sent will have the status of the error */
+
+        ctx->reason = RCACHE_REASON_ERROR_PAGE;
+        return NGX_DECLINED;
+    }
+
+    if (r->headers_in.upgrade) {
+        ctx->reason = RCACHE_REASON_UPGRADE;
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_rcache_make_key(r, rlcf, ctx) != NGX_OK) {
+        ctx->reason = RCACHE_REASON_NO_MEMORY;
+        return NGX_DECLINED;
+    }
+
+    if (ctx->key.len == 0) {
+        ctx->reason = RCACHE_REASON_KEY_EMPTY;
+        return NGX_DECLINED;
+    }
+
+    if (ctx->key.len > RCACHE_KEY_MAX) {
+        ctx->reason = RCACHE_REASON_KEY_TOO_LONG;
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_test_predicates(r, rlcf->bypass) != NGX_OK) {
+        ctx->reason = RCACHE_REASON_BYPASS;
+        return NGX_DONE;
+    }
+
+    return NGX_OK;
+}
+
+
+/* RCACHE_REASON_NONE: asked, the request has to wait */
+
+static rcache_reason_e
+ngx_http_rcache_lookup(ngx_http_request_t *r,
+    ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_str_t              argv[2];
+    rcache_reason_e        reason;
+    ngx_http_rcache_op_t  *op;
+
+    op = ngx_http_rcache_op_create(NGX_HTTP_RCACHE_LOOKUP_POOL,
+                                   ngx_cycle->log);
+    if (op == NULL) {
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    ngx_str_set(&argv[0], "GET");
+    argv[1] = ctx->redis_key;
+
+    if (ngx_http_rcache_op_command(op, argv, 2, NULL) != NGX_OK) {
+        ngx_destroy_pool(op->pool);
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    /* what another location with another limit stored is served here too */
+
+    op->lane = NGX_HTTP_RCACHE_LANE_LOOKUP;
+    op->handler = ngx_http_rcache_lookup_done;
+    op->data = ctx;
+    op->max_reply = NGX_HTTP_RCACHE_MAX_REPLY;
+
+    reason = ngx_http_rcache_zone_submit(ctx->zone, op);
+
+    if (reason != RCACHE_REASON_NONE) {
+        return reason;
+    }
+
+    ctx->op = op;
+    ctx->state = NGX_HTTP_RCACHE_LOOKUP;
+
+    ctx->timer.handler = ngx_http_rcache_budget_handler;
+    ctx->timer.data = ctx;
+    ctx->timer.log = r->connection->log;
+
+    ngx_add_timer(&ctx->timer, rlcf->budget);
+
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    if (r == r->main) {
+
+        /* notice a client that goes away */
+
+        r->read_event_handler = ngx_http_test_reading;
+
+        if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+            r->connection->error = 1;
+        }
+    }
+
+    return RCACHE_REASON_NONE;
+}
+
+
+/* the content handler is to make the response, and it may be stored */
+
+static ngx_int_t
+ngx_http_rcache_fill(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    ctx->state = NGX_HTTP_RCACHE_FILL;
+
+    if (ngx_http_rcache_hide_conditional(r, ctx) != NGX_OK) {
+        ctx->state = NGX_HTTP_RCACHE_PASS;
+        ctx->reason = RCACHE_REASON_NO_MEMORY;
+    }
+
+    return NGX_DECLINED;
+}
+
+
+static void
+ngx_http_rcache_lookup_done(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply)
+{
+    ngx_http_rcache_ctx_t *ctx = op->data;
+
+    rcache_reason_e  reason;
+
+    if (reply == NULL) {
+        reason = ngx_http_rcache_op_reason(op);
+
+    } else {
+        reason = ngx_http_rcache_judge(ctx->request, ctx, reply);
+    }
+
+    if (reason == RCACHE_REASON_NONE) {
+        op->keep = 1;
+
+    } else {
+        ctx->op = NULL;
+    }
+
+    ngx_http_rcache_resume(ctx, reason);
+}
+
+
+/* RCACHE_REASON_NONE: ctx->entry may be served, its head is in place */
+
+static rcache_reason_e
+ngx_http_rcache_judge(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_reply_t *reply)
+{
+    int              rc;
+    int64_t          now;
+    ngx_time_t      *tp;
+    rcache_reason_e  reason;
+
+    if (reply->type == REDIS_REPLY_ERROR
+        && reply->str.len > sizeof("WRONGTYPE") - 1
+        && ngx_strncmp(reply->str.data, "WRONGTYPE",
+                       sizeof("WRONGTYPE") - 1)
+           == 0)
+    {
+        reason = RCACHE_REASON_WRONG_TYPE;
+        ngx_http_rcache_zone_damaged(ctx->zone, &ctx->redis_key, reason);
+        return reason;
+    }
+
+    if (!ngx_http_rcache_zone_accepts(ctx->zone, NGX_HTTP_RCACHE_LANE_LOOKUP,
+                                      reply))
+    {
+        return RCACHE_REASON_REDIS_ERROR;
+    }
+
+    if (reply->type == REDIS_REPLY_NIL) {
+        return RCACHE_REASON_ABSENT;
+    }
+
+    if (reply->type != REDIS_REPLY_STRING) {
+        return RCACHE_REASON_REDIS_ERROR;
+    }
+
+    rc = rcache_entry_decode(&ctx->entry, reply->str.data, reply->str.len,
+                             &ctx->key);
+
+    switch (rc) {
+
+    case RCACHE_OK:
+        break;
+
+    case RCACHE_ENTRY_VERSIONED:
+        return RCACHE_REASON_VERSION;
+
+    case RCACHE_ENTRY_OTHER:
+        return RCACHE_REASON_OTHER_KEY;
+
+    default: /* RCACHE_ENTRY_CORRUPT */
+        reason = RCACHE_REASON_CORRUPT;
+        ngx_http_rcache_zone_damaged(ctx->zone, &ctx->redis_key, reason);
+        return reason;
+    }
+
+    tp = ngx_timeofday();
+    now = (int64_t) tp->sec * 1000 + tp->msec;
+
+    if (!rcache_entry_fresh(&ctx->entry, now)) {
+        ctx->status = NGX_HTTP_RCACHE_EXPIRED;
+        return RCACHE_REASON_EXPIRED;
+    }
+
+    if (r->headers_in.authorization
+        && !(ctx->entry.flags & RCACHE_ENTRY_SHARED))
+    {
+        ctx->status = NGX_HTTP_RCACHE_BYPASS;
+        return RCACHE_REASON_AUTHORIZATION;
+    }
+
+    switch (ngx_http_rcache_head_restore(r, &ctx->entry)) {
+
+    case NGX_OK:
+        return RCACHE_REASON_NONE;
+
+    case NGX_DECLINED:
+        reason = RCACHE_REASON_CORRUPT;
+        ngx_http_rcache_zone_damaged(ctx->zone, &ctx->redis_key, reason);
+        break;
+
+    default: /* NGX_ERROR */
+        reason = RCACHE_REASON_NO_MEMORY;
+        break;
+    }
+
+    ngx_http_clean_header(r);
+
+    return reason;
+}
+
+
+static void
+ngx_http_rcache_budget_handler(ngx_event_t *ev)
+{
+    ngx_http_rcache_ctx_t *ctx = ev->data;
+
+    ngx_http_rcache_op_detach(ctx->op);
+    ctx->op = NULL;
+
+    ngx_http_rcache_resume(ctx, RCACHE_REASON_REDIS_TIMEOUT);
+}
+
+
+/* the answer is there: the phases go on where they stopped */
+
+static void
+ngx_http_rcache_resume(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (ctx->timer.timer_set) {
+        ngx_del_timer(&ctx->timer);
+    }
+
+    ctx->reason = reason;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, c->log, 0, "rcache lookup: %V \"%V\"",
+                   rcache_reason_name(reason), &ctx->key);
+
+    if (reason == RCACHE_REASON_NONE) {
+        ctx->state = NGX_HTTP_RCACHE_SERVE;
+        ctx->status = NGX_HTTP_RCACHE_HIT;
+
+        r->content_handler = ngx_http_rcache_serve_handler;
+
+    } else {
+        (void) ngx_http_rcache_fill(r, ctx);
+    }
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    ngx_http_core_run_phases(r);
+
+    ngx_http_run_posted_requests(c);
+}

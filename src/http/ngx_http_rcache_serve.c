@@ -1,0 +1,69 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+#include "ngx_http_rcache.h"
+
+
+ngx_int_t
+ngx_http_rcache_serve_handler(ngx_http_request_t *r)
+{
+    ngx_buf_t              *b;
+    ngx_int_t               rc;
+    ngx_chain_t             out;
+    rcache_str_t           *body;
+    ngx_http_rcache_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    /* the lookup has put the entry's head into r->headers_out */
+
+    if (r->headers_out.status == NGX_HTTP_OK) {
+
+        /* the range filter adds its own */
+
+        ngx_http_clear_accept_ranges(r);
+
+        r->allow_ranges = 1;
+    }
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    /*
+     * One buffer, whatever the size: the range filter answers several ranges
+     * only over one.  It is not ours alone to write to: "memory".
+     */
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    body = &ctx->entry.body;
+
+    b->pos = body->data;
+    b->last = body->data + body->len;
+    b->start = b->pos;
+    b->end = b->last;
+    b->memory = body->len ? 1 : 0;
+    b->last_buf = (r == r->main) ? 1 : 0;
+    b->last_in_chain = 1;
+    b->sync = (b->last_buf || b->memory) ? 0 : 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_output_filter(r, &out);
+}

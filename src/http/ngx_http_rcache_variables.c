@@ -1,0 +1,124 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+#include "ngx_http_rcache.h"
+
+
+static ngx_int_t ngx_http_rcache_variable_status(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_rcache_variable_reason(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_rcache_variable_key(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_rcache_variable_set(ngx_http_variable_value_t *v,
+    const ngx_str_t *value);
+
+
+#define NGX_HTTP_RCACHE_STATUS_NAME(id, name)  ngx_string(name),
+
+static ngx_str_t  ngx_http_rcache_statuses[] = {
+    NGX_HTTP_RCACHE_STATUSES(NGX_HTTP_RCACHE_STATUS_NAME)
+};
+
+
+static ngx_http_variable_t  ngx_http_rcache_variables[] = {
+
+    { ngx_string("redis_proxy_cache_status"), NULL,
+      ngx_http_rcache_variable_status, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("redis_proxy_cache_reason"), NULL,
+      ngx_http_rcache_variable_reason, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("redis_proxy_cache_key"), NULL,
+      ngx_http_rcache_variable_key, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_null_string, NULL, NULL, 0, 0, 0 }
+};
+
+
+static ngx_int_t
+ngx_http_rcache_variable_status(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_rcache_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx == NULL || ctx->status == NGX_HTTP_RCACHE_NONE) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    return ngx_http_rcache_variable_set(v,
+                                      &ngx_http_rcache_statuses[ctx->status]);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_variable_reason(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_rcache_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    return ngx_http_rcache_variable_set(v, rcache_reason_name(ctx->reason));
+}
+
+
+static ngx_int_t
+ngx_http_rcache_variable_key(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_rcache_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx == NULL || ctx->key.len == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    return ngx_http_rcache_variable_set(v, &ctx->key);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_variable_set(ngx_http_variable_value_t *v,
+    const ngx_str_t *value)
+{
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+    v->len = value->len;
+    v->data = value->data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_rcache_add_variables(ngx_conf_t *cf)
+{
+    ngx_http_variable_t  *var, *v;
+
+    for (v = ngx_http_rcache_variables; v->name.len; v++) {
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}

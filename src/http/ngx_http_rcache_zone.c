@@ -1,0 +1,195 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+#include "ngx_http_rcache.h"
+
+#include <hiredis/read.h>
+
+
+static void ngx_http_rcache_zone_notify(void *data, ngx_uint_t up,
+    ngx_str_t *why, ngx_msec_t retry);
+
+
+ngx_http_rcache_zone_t *
+ngx_http_rcache_zone_find(ngx_http_rcache_main_conf_t *rmcf, ngx_str_t *name)
+{
+    ngx_uint_t                i;
+    ngx_http_rcache_zone_t  **zones;
+
+    zones = rmcf->zones.elts;
+
+    for (i = 0; i < rmcf->zones.nelts; i++) {
+        if (zones[i]->name.len == name->len
+            && ngx_memcmp(zones[i]->name.data, name->data, name->len) == 0)
+        {
+            return zones[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_int_t
+ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
+    ngx_http_rcache_main_conf_t *rmcf)
+{
+    ngx_uint_t                i;
+    ngx_resolver_t           *resolver;
+    ngx_http_rcache_zone_t   *zone, **zones;
+
+    zones = rmcf->zones.elts;
+
+    for (i = 0; i < rmcf->zones.nelts; i++) {
+        zone = zones[i];
+
+        zone->health = ((ngx_slab_pool_t *) zone->shm->shm.addr)->data;
+
+        /* without a "resolver" in http{} there is one with no servers */
+
+        resolver = zone->clcf->resolver;
+
+        if (resolver && resolver->connections.nelts) {
+            zone->conf.resolver = resolver;
+            zone->conf.resolver_timeout = zone->clcf->resolver_timeout;
+
+            if (zone->conf.resolver_timeout == NGX_CONF_UNSET_MSEC) {
+                zone->conf.resolver_timeout = 30000;
+            }
+        }
+
+        zone->conf.notify = ngx_http_rcache_zone_notify;
+        zone->conf.data = zone;
+
+        zone->redis = ngx_http_rcache_redis_create(cycle, &zone->conf);
+        if (zone->redis == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_rcache_zone_notify(void *data, ngx_uint_t up, ngx_str_t *why,
+    ngx_msec_t retry)
+{
+    ngx_http_rcache_zone_t *zone = data;
+
+    ngx_uint_t  changed;
+
+    if (!up) {
+        ngx_http_rcache_health_pause(zone->health, retry);
+    }
+
+    changed = ngx_http_rcache_health_set(zone->health,
+                                         NGX_HTTP_RCACHE_HEALTH_CONNECT, !up);
+    if (!changed) {
+        return;
+    }
+
+    if (up) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "redis \"%V\" is up again", &zone->conf.url);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "redis \"%V\" is down: %V", &zone->conf.url, why);
+}
+
+
+rcache_reason_e
+ngx_http_rcache_zone_submit(ngx_http_rcache_zone_t *zone,
+    ngx_http_rcache_op_t *op)
+{
+    rcache_reason_e  reason;
+
+    if (ngx_http_rcache_health_paused(zone->health)) {
+        reason = RCACHE_REASON_REDIS_DOWN;
+
+    } else {
+        if (ngx_http_rcache_op_submit(zone->redis, op) == NGX_OK) {
+            return RCACHE_REASON_NONE;
+        }
+
+        reason = ngx_http_rcache_op_reason(op);
+    }
+
+    ngx_destroy_pool(op->pool);
+
+    return reason;
+}
+
+
+rcache_reason_e
+ngx_http_rcache_op_reason(ngx_http_rcache_op_t *op)
+{
+    switch (op->status) {
+
+    case NGX_HTTP_RCACHE_OP_BUSY:
+        return RCACHE_REASON_REDIS_BUSY;
+
+    case NGX_HTTP_RCACHE_OP_TIMEOUT:
+        return RCACHE_REASON_REDIS_TIMEOUT;
+
+    default:
+        return RCACHE_REASON_REDIS_DOWN;
+    }
+}
+
+
+ngx_uint_t
+ngx_http_rcache_zone_accepts(ngx_http_rcache_zone_t *zone,
+    ngx_http_rcache_lane_e lane, ngx_http_rcache_reply_t *reply)
+{
+    char                      *what;
+    ngx_uint_t                 bad;
+    ngx_http_rcache_health_e   health;
+
+    bad = (reply->type == REDIS_REPLY_ERROR);
+
+    if (lane == NGX_HTTP_RCACHE_LANE_LOOKUP) {
+        health = NGX_HTTP_RCACHE_HEALTH_LOOKUP;
+        what = "lookups";
+
+    } else {
+        health = NGX_HTTP_RCACHE_HEALTH_STORE;
+        what = "stores";
+    }
+
+    if (ngx_http_rcache_health_set(zone->health, health, bad)) {
+
+        if (bad) {
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                          "redis \"%V\" refuses %s: %V",
+                          &zone->conf.url, what, &reply->str);
+        } else {
+            ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                          "redis \"%V\" accepts %s again",
+                          &zone->conf.url, what);
+        }
+    }
+
+    return !bad;
+}
+
+
+void
+ngx_http_rcache_zone_damaged(ngx_http_rcache_zone_t *zone,
+    ngx_str_t *redis_key, rcache_reason_e reason)
+{
+    if (zone->reported == ngx_time()) {
+        return;
+    }
+
+    zone->reported = ngx_time();
+
+    ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
+                  "redis \"%V\" holds an unusable entry \"%V\": %V",
+                  &zone->conf.url, redis_key, rcache_reason_name(reason));
+}

@@ -1,0 +1,74 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+#include "ngx_http_rcache_health.h"
+
+
+ngx_int_t
+ngx_http_rcache_health_init(ngx_shm_zone_t *shm, void *old)
+{
+    ngx_slab_pool_t           *pool;
+    ngx_http_rcache_health_t  *health;
+
+    pool = (ngx_slab_pool_t *) shm->shm.addr;
+
+    if (old || shm->shm.exists) {
+        health = pool->data;
+
+        if (health && health->layout == NGX_HTTP_RCACHE_SHM_LAYOUT) {
+            return NGX_OK;
+        }
+    }
+
+    health = ngx_slab_calloc(pool, sizeof(ngx_http_rcache_health_t));
+    if (health == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, shm->shm.log, 0,
+                      "zone \"%V\" is too small", &shm->shm.name);
+        return NGX_ERROR;
+    }
+
+    health->layout = NGX_HTTP_RCACHE_SHM_LAYOUT;
+
+    pool->data = health;
+
+    /* what does not fit is a MISS, not a log line a request */
+    pool->log_nomem = 0;
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_rcache_health_set(ngx_http_rcache_health_t *health,
+    ngx_http_rcache_health_e what, ngx_uint_t bad)
+{
+    /* a plain read first: this runs for every reply */
+
+    if (health->bad[what] == (ngx_atomic_uint_t) bad) {
+        return 0;
+    }
+
+    return ngx_atomic_cmp_set(&health->bad[what], !bad, bad);
+}
+
+
+void
+ngx_http_rcache_health_pause(ngx_http_rcache_health_t *health,
+    ngx_msec_t retry)
+{
+    health->retry = ngx_current_msec + retry;
+}
+
+
+ngx_uint_t
+ngx_http_rcache_health_paused(ngx_http_rcache_health_t *health)
+{
+    if (!health->bad[NGX_HTTP_RCACHE_HEALTH_CONNECT]) {
+        return 0;
+    }
+
+    return (ngx_msec_int_t) (ngx_current_msec - health->retry) < 0;
+}

@@ -1,0 +1,65 @@
+
+/*
+ * What the workers of one instance know together about a zone's Redis.  It
+ * is in the zone's shared memory:
+ *
+ *     slab pool | ngx_http_rcache_health_t (pool->data)
+ *
+ * A memory with another layout version is not used and set up anew, which
+ * loses nothing but knowledge that comes back by itself.
+ *
+ * src/http calls it; it calls nothing but nginx.
+ */
+
+
+#ifndef _NGX_HTTP_RCACHE_HEALTH_H_INCLUDED_
+#define _NGX_HTTP_RCACHE_HEALTH_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+#define NGX_HTTP_RCACHE_SHM_LAYOUT  1
+
+
+/* what can be wrong, each for itself */
+
+typedef enum {
+    NGX_HTTP_RCACHE_HEALTH_CONNECT = 0,
+    NGX_HTTP_RCACHE_HEALTH_LOOKUP,
+    NGX_HTTP_RCACHE_HEALTH_STORE,
+    NGX_HTTP_RCACHE_HEALTH_N
+} ngx_http_rcache_health_e;
+
+
+typedef struct {
+    ngx_uint_t     layout;
+    ngx_atomic_t   bad[NGX_HTTP_RCACHE_HEALTH_N];
+
+    /* while bad[CONNECT]: when to ask again, in ngx_current_msec, which is
+       monotonic and the same for all processes of a machine */
+    ngx_atomic_t   retry;
+} ngx_http_rcache_health_t;
+
+
+/* the init handler of the zone; shm->data is the owner's */
+
+ngx_int_t ngx_http_rcache_health_init(ngx_shm_zone_t *shm, void *old);
+
+/* true if this call changed the state, so that one worker logs it */
+
+ngx_uint_t ngx_http_rcache_health_set(ngx_http_rcache_health_t *health,
+    ngx_http_rcache_health_e what, ngx_uint_t bad);
+
+/* Redis is gone, and is to be left alone for that many milliseconds */
+
+void ngx_http_rcache_health_pause(ngx_http_rcache_health_t *health,
+    ngx_msec_t retry);
+
+/* true while Redis is to be left alone */
+
+ngx_uint_t ngx_http_rcache_health_paused(ngx_http_rcache_health_t *health);
+
+
+#endif /* _NGX_HTTP_RCACHE_HEALTH_H_INCLUDED_ */
