@@ -24,6 +24,7 @@
 static ngx_http_rcache_ctx_t *ngx_http_rcache_ctx_create(
     ngx_http_request_t *r);
 static void ngx_http_rcache_cleanup(void *data);
+static void ngx_http_rcache_redirected(ngx_http_request_t *r);
 static ngx_http_rcache_zone_t *ngx_http_rcache_get_zone(
     ngx_http_request_t *r, ngx_http_rcache_loc_conf_t *rlcf);
 static ngx_int_t ngx_http_rcache_policy(ngx_http_request_t *r,
@@ -51,11 +52,15 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
 
+    ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx == NULL && r->internal) {
+        ngx_http_rcache_redirected(r);
+    }
+
     if (!rlcf->enable) {
         return NGX_DECLINED;
     }
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
 
     if (ctx) {
 
@@ -154,6 +159,35 @@ ngx_http_rcache_cleanup(void *data)
 
     if (ctx->capture) {
         ngx_http_rcache_capture_drop(ctx->capture);
+    }
+}
+
+
+/*
+ * An internal redirect has taken the request, and its ctx, away from a fill
+ * whose response never came: what was hidden from that upstream is not to
+ * be hidden from the next one.
+ */
+
+static void
+ngx_http_rcache_redirected(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t     *cln;
+    ngx_http_rcache_ctx_t  *ctx;
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler != ngx_http_rcache_cleanup) {
+            continue;
+        }
+
+        ctx = cln->data;
+
+        /* subrequests share the pool */
+
+        if (ctx->request == r) {
+            ngx_http_rcache_show_conditional(r, ctx);
+        }
     }
 }
 
