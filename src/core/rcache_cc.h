@@ -26,6 +26,7 @@ typedef struct {
     unsigned  public_:1;
     unsigned  must_revalidate:1;
     unsigned  proxy_revalidate:1;
+    unsigned  must_understand:1;
 } rcache_cc_t;
 
 
@@ -37,7 +38,10 @@ void rcache_cc_init(rcache_cc_t *cc);
  * repeat or contradict each other the most restrictive one holds: the least
  * lifetime, and an argument that is not a number counts as 0 for max-age and
  * s-maxage and as absent for the stale windows.  Unknown directives are
- * skipped, commas in quoted strings respected; nothing is an error.
+ * skipped, commas in quoted strings respected; nothing is an error.  Text
+ * that the grammar does not allow is read so that no restriction is missed:
+ * semicolons and blanks separate too, and a quoted string that is never
+ * closed is none.
  */
 
 void rcache_cc_parse(rcache_cc_t *cc, const u_char *p, size_t len);

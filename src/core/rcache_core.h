@@ -48,6 +48,11 @@ typedef ngx_str_t  rcache_str_t;
     (u_char) (((c) >= 'A' && (c) <= 'Z') ? ((c) | 0x20) : (c))
 
 
+/* nonzero for a tchar, RFC 9110, 5.6.2 */
+
+extern const u_char  rcache_token[256];
+
+
 /* true if the string equals the literal, in any case of letters */
 
 int rcache_str_is(const rcache_str_t *s, const char *literal);

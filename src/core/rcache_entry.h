@@ -5,7 +5,7 @@
  *     0   4  magic "RPC" and the version, 1
  *     4   2  length of this fixed part, 72; a reader skips what it does not
  *            know behind its own
- *     6   2  status
+ *     6   2  status code, the one in the message head
  *     8   8  XXH3-64 of bytes 16 to the start of the body
  *    16   8  XXH3-64 of the body
  *    24   8  time of the response, milliseconds since 1970-01-01 UTC
@@ -30,6 +30,7 @@
 
 
 #include "rcache_core.h"
+#include "rcache_head.h"
 
 
 #define RCACHE_ENTRY_VERSION   1
@@ -37,8 +38,6 @@
 
 /* RFC 9111, 3.5: the entry may answer a request with Authorization */
 #define RCACHE_ENTRY_SHARED    0x0001
-
-#define RCACHE_HEAD_MAX        65536
 
 
 typedef struct {
@@ -78,14 +77,20 @@ u_char *rcache_entry_encode(u_char *dst, const rcache_entry_t *e);
 
 /*
  * Takes a stored value apart.  Every length is checked, both checksums are,
- * and the key is compared in full.  The strings of *e point into data, which
- * the caller keeps.  Returns RCACHE_OK or one of the verdicts above.
+ * the status code is held against the head (no checksum covers it), and the
+ * key is compared in full.  Of the head no more than that is looked at; see
+ * rcache_head.h.  The strings of *e point into data, which the caller keeps.  Returns RCACHE_OK or one of the verdicts above; *e says
+ * something only after RCACHE_OK.
  */
 
 int rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     const rcache_str_t *key);
 
-/* true while the entry is fresh; now in milliseconds since the epoch */
+/*
+ * True while the entry is fresh; now in milliseconds since the epoch.  An
+ * entry from the future, which is to say that a clock is wrong, is fresh if
+ * it is from no further ahead than its own lifetime.
+ */
 
 int rcache_entry_fresh(const rcache_entry_t *e, int64_t now);
 
@@ -106,40 +111,6 @@ uint64_t rcache_sum(const u_char *p, size_t len);
 typedef size_t (*rcache_sum_next_pt)(void *data, const u_char **p);
 
 uint64_t rcache_sum_pieces(rcache_sum_next_pt next, void *data);
-
-
-/* The message head. */
-
-typedef struct {
-    u_char       *pos;
-    u_char       *last;
-} rcache_head_t;
-
-/*
- * The first line.  Sets *line to what follows "HTTP/1.1 ": the three digits
- * of the status code and, if there is one, a space and the reason phrase.
- * Returns RCACHE_OK, or RCACHE_ERROR if it is malformed.
- */
-
-int rcache_head_status(rcache_head_t *h, const rcache_str_t *head,
-    rcache_str_t *line);
-
-/*
- * The next header line: RCACHE_OK with its name and value, RCACHE_DONE at
- * the empty line that ends the head, RCACHE_ERROR if it is malformed (an
- * empty or non-token name, a NUL, CR or LF in the value, bytes behind the
- * empty line).
- */
-
-int rcache_head_next(rcache_head_t *h, rcache_str_t *name,
-    rcache_str_t *value);
-
-/*
- * True if a header may be written to a head: a token for a name; no NUL, CR
- * or LF in the value.
- */
-
-int rcache_head_valid(const rcache_str_t *name, const rcache_str_t *value);
 
 
 #endif /* _RCACHE_ENTRY_H_INCLUDED_ */

@@ -31,7 +31,8 @@
  * of the key are percent-encoded in upper case hex, or, if the key so
  * encoded is longer than RCACHE_KEY_READABLE, <prefix>{sha256:<hex>} with
  * the lower case hex SHA-256 of the key as it is.  The prefix is written as
- * it is.  Returns the end of what was written.
+ * it is.  Returns the end of what was written, or NULL if OpenSSL could not
+ * make the digest, for want of memory; a readable key cannot fail.
  */
 
 u_char *rcache_key_encode(u_char *dst, const rcache_str_t *prefix,

@@ -102,10 +102,10 @@ ngx_http_rcache_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (ngx_http_rcache_redis_url(cf, &zone->conf, &server, &err) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid server in \"redis_proxy_cache_zone\" "
-                           "\"%V\": %s, expected "
+                           "invalid server \"%V\" in "
+                           "\"redis_proxy_cache_zone\" \"%V\": %s, expected "
                            "redis://[[user]:password@]host[:port][/db] or "
-                           "unix:/path", &name, err);
+                           "unix:/path", &zone->conf.url, &name, err);
         return NGX_CONF_ERROR;
     }
 

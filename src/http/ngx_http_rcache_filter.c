@@ -23,6 +23,7 @@ static ngx_uint_t ngx_http_rcache_is_last(ngx_http_request_t *r,
 static ngx_int_t ngx_http_rcache_discard(ngx_chain_t *in);
 static void ngx_http_rcache_end(ngx_http_rcache_ctx_t *ctx,
     rcache_reason_e reason);
+static void ngx_http_rcache_leave(void *data);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
@@ -35,6 +36,7 @@ ngx_http_rcache_header_filter(ngx_http_request_t *r)
     ngx_int_t               rc;
     ngx_uint_t              hidden;
     rcache_reason_e         reason;
+    ngx_http_cleanup_t     *cln;
     ngx_http_rcache_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
@@ -47,7 +49,7 @@ ngx_http_rcache_header_filter(ngx_http_request_t *r)
 
         /* an error page takes the place of what was being captured */
 
-        ngx_http_rcache_end(ctx, RCACHE_REASON_TRUNCATED);
+        ngx_http_rcache_end(ctx, RCACHE_REASON_ERROR_PAGE);
         return ngx_http_next_header_filter(r);
     }
 
@@ -76,6 +78,14 @@ ngx_http_rcache_header_filter(ngx_http_request_t *r)
         return ngx_http_next_header_filter(r);
     }
 
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_rcache_leave;
+    cln->data = ctx;
+
     ctx->state = NGX_HTTP_RCACHE_CAPTURE;
 
     rc = ngx_http_next_header_filter(r);
@@ -90,7 +100,7 @@ ngx_http_rcache_header_filter(ngx_http_request_t *r)
         || ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module) != ctx)
     {
         if (ctx->state == NGX_HTTP_RCACHE_CAPTURE) {
-            ngx_http_rcache_end(ctx, RCACHE_REASON_TRUNCATED);
+            ngx_http_rcache_end(ctx, RCACHE_REASON_ERROR_PAGE);
         }
 
         return rc;
@@ -106,6 +116,10 @@ ngx_http_rcache_header_filter(ngx_http_request_t *r)
 
         r->header_only = 0;
         ctx->discard = 1;
+
+        /* nor is it an abort if a client that has its 304 hangs up */
+
+        r->read_event_handler = ngx_http_block_reading;
     }
 
     return rc;
@@ -243,9 +257,19 @@ ngx_http_rcache_end(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
     }
 
     ctx->state = NGX_HTTP_RCACHE_PASS;
+    ctx->reason = reason;
+}
 
-    if (reason != RCACHE_REASON_NONE) {
-        ctx->reason = reason;
+
+/* the request ends, and is logged next, without the end of the body */
+
+static void
+ngx_http_rcache_leave(void *data)
+{
+    ngx_http_rcache_ctx_t *ctx = data;
+
+    if (ctx->state == NGX_HTTP_RCACHE_CAPTURE) {
+        ngx_http_rcache_end(ctx, RCACHE_REASON_TRUNCATED);
     }
 }
 

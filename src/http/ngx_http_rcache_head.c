@@ -364,7 +364,11 @@ ngx_http_rcache_head_restore(ngx_http_request_t *r, rcache_entry_t *entry)
         }
     }
 
-    r->headers_out.content_length_n = entry->body_len;
+    /* RFC 9110, 8.6: none in a 204 */
+
+    if (entry->status != NGX_HTTP_NO_CONTENT) {
+        r->headers_out.content_length_n = entry->body_len;
+    }
 
     return ngx_http_rcache_restore_age(r, entry);
 }

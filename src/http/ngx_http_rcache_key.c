@@ -36,7 +36,12 @@ ngx_http_rcache_make_key(ngx_http_request_t *r,
     }
 
     ctx->redis_key.data = p;
+
     p = rcache_key_encode(p, &ctx->zone->prefix, &ctx->key);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
     ctx->redis_key.len = p - ctx->redis_key.data;
 
     return NGX_OK;

@@ -18,6 +18,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_event.h>
+#include <hiredis/read.h>              /* REDIS_REPLY_* */
 
 
 typedef enum {
@@ -32,7 +33,7 @@ typedef enum {
 typedef enum {
     NGX_HTTP_RCACHE_OP_REPLY = 0,      /* it has one */
     NGX_HTTP_RCACHE_OP_DOWN,           /* no connection, or lost */
-    NGX_HTTP_RCACHE_OP_BUSY,           /* the queue is full */
+    NGX_HTTP_RCACHE_OP_BUSY,           /* the queue is full, or no memory */
     NGX_HTTP_RCACHE_OP_TIMEOUT
 } ngx_http_rcache_op_status_e;
 
@@ -44,7 +45,7 @@ typedef struct ngx_http_rcache_op_s     ngx_http_rcache_op_t;
 typedef struct {
     ngx_str_t                  zone;           /* for log lines and the name
                                                   given to CLIENT SETNAME */
-    ngx_str_t                  url;            /* without the password */
+    ngx_str_t                  url;            /* without user and password */
     ngx_str_t                  host;           /* empty for a unix socket */
     in_port_t                  port;
 
@@ -69,8 +70,9 @@ typedef struct {
     /*
      * Told when this worker finds the server gone (up is 0, why says how,
      * retry is in how many milliseconds a new attempt is due) and when a
-     * handshake succeeds after that (up is 1).  May be called from inside
-     * any function of this room.
+     * handshake succeeds after that (up is 1, why is empty).  Once a change
+     * of state.  May be called from inside any function of this room; why
+     * holds no credential and is valid for the time of the call.
      */
     void                     (*notify)(void *data, ngx_uint_t up,
                                    ngx_str_t *why, ngx_msec_t retry);
@@ -81,7 +83,8 @@ typedef struct {
 typedef struct ngx_http_rcache_reply_s  ngx_http_rcache_reply_t;
 
 struct ngx_http_rcache_reply_s {
-    int                        type;           /* REDIS_REPLY_* of hiredis */
+    int                        type;           /* REDIS_REPLY_STRING, STATUS,
+                                                  ERROR, INTEGER, NIL, ARRAY */
     int64_t                    integer;        /* INTEGER; elements of ARRAY */
     ngx_str_t                  str;            /* STRING, STATUS, ERROR */
     ngx_http_rcache_reply_t  **element;        /* ARRAY */
@@ -94,7 +97,7 @@ struct ngx_http_rcache_reply_s {
  * ngx_http_rcache_op_submit(), and not at all after a detach.  reply, its
  * strings and op live in op->pool.  When the handler returns, the room
  * destroys op->pool, unless the handler has taken it: it sets op->keep and
- * destroys op->pool itself, later.
+ * destroys op->pool itself, later or even before the handler returns.
  */
 
 typedef void (*ngx_http_rcache_op_pt)(ngx_http_rcache_op_t *op,
@@ -107,8 +110,11 @@ struct ngx_http_rcache_op_s {
     ngx_http_rcache_lane_e     lane;
     ngx_http_rcache_op_pt      handler;
     void                      *data;
-    size_t                     max_reply;      /* bytes; a longer bulk reply
-                                                  breaks the connection */
+    size_t                     max_reply;      /* bytes; a longer string, or a
+                                                  much longer array, breaks
+                                                  the connection.  Status and
+                                                  error lines have a limit of
+                                                  their own */
 
     unsigned                   status:3;       /* ..._op_status_e */
     unsigned                   keep:1;
@@ -121,14 +127,17 @@ struct ngx_http_rcache_op_s {
     ngx_chain_t               *last;
     off_t                      size;           /* of it, in bytes */
     ngx_msec_t                 deadline;
+    ngx_uint_t                *gone;           /* set if the pool goes */
 };
 
 
 /*
  * Configuration time.  Parses redis://[[user]:password@]host[:port][/db] or
  * unix:/path, percent-decoding user and password, and resolves the
- * host; a host that does not resolve is a warning.  Returns NGX_OK, or
- * NGX_ERROR with a reason in *err (static storage).
+ * host; a host that does not resolve is a warning.  Sets url, host, port,
+ * addrs, naddrs, and user, password and db if the URL has them.  Returns
+ * NGX_OK, or NGX_ERROR with a reason in *err (static storage).  rcf->url is
+ * fit to be shown in either case; the argument may hold a password.
  */
 
 ngx_int_t ngx_http_rcache_redis_url(ngx_conf_t *cf,
@@ -137,14 +146,15 @@ ngx_int_t ngx_http_rcache_redis_url(ngx_conf_t *cf,
 /*
  * Configuration time.  Reads the password from rcf->password_file, without
  * the line end, at most 4096 bytes.  Logs and returns NGX_ERROR if it cannot
- * be read or is empty.
+ * be read, is empty or has more than one line.
  */
 
 ngx_int_t ngx_http_rcache_redis_password(ngx_conf_t *cf,
     ngx_http_rcache_redis_conf_t *rcf);
 
 /*
- * Worker start.  Makes no connection yet.  NULL if memory is short.
+ * Worker start.  Makes no connection yet.  rcf must live as long as the
+ * cycle.  NULL if memory is short.
  */
 
 ngx_http_rcache_redis_t *ngx_http_rcache_redis_create(ngx_cycle_t *cycle,
@@ -153,7 +163,8 @@ ngx_http_rcache_redis_t *ngx_http_rcache_redis_create(ngx_cycle_t *cycle,
 /*
  * A new operation with a pool of its own of the given size, in bytes.  The
  * caller owns it until it is submitted, and may destroy its pool instead.
- * NULL if memory is short.
+ * log must outlive the operation: the cycle's, never a request's.  The caller
+ * sets lane, handler, data and max_reply.  NULL if memory is short.
  */
 
 ngx_http_rcache_op_t *ngx_http_rcache_op_create(size_t size, ngx_log_t *log);
@@ -161,9 +172,10 @@ ngx_http_rcache_op_t *ngx_http_rcache_op_create(size_t size, ngx_log_t *log);
 /*
  * Formats a command into op->pool.  An argument with data == NULL and a
  * length stands for the payload: the buffers in memory of the chain, which
- * must have that length in all and stay untouched until the handler is
- * called; they are sent as they are, without a copy.  Once an operation.
- * NGX_OK, NGX_ERROR.
+ * must have that length in all.  They are sent without a copy, so what they
+ * point to must stay as it is until the handler is called or, since the
+ * operation may be detached, better as long as op->pool; the buffers and the
+ * chain itself are not kept.  Once an operation.  NGX_OK, NGX_ERROR.
  */
 
 ngx_int_t ngx_http_rcache_op_command(ngx_http_rcache_op_t *op,

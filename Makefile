@@ -1,0 +1,59 @@
+# What the targets do is in build-aux/, t/ and bench/.
+#
+# Variables: NGINX (the nginx that the module is for), NGINX_SRC and
+# NGINX_CONFIGURE_ARGS (another one's sources and its configure arguments),
+# CC, DESTDIR, FUZZ_SECONDS; make run takes PORT, UPSTREAM and REDIS.
+
+ifneq ($(origin CC), default)
+export CC
+endif
+
+all:
+	@build-aux/module.sh
+
+static:
+	@build-aux/static.sh
+
+install: all
+	@build-aux/install.sh
+
+deps:
+	@build-aux/deps.sh build run test
+
+run:
+	@build-aux/deps.sh build run
+	@build-aux/module.sh
+	@build-aux/run.sh
+
+test:
+	@build-aux/test.sh
+
+# t/ alone, or TESTS="t/basic.t ..."
+check: all
+	@build-aux/prove.sh "$${NGINX:-nginx}" \
+	    "$(CURDIR)/build/ngx_http_redis_proxy_cache_module.so" $(TESTS)
+
+asan:
+	@build-aux/asan.sh $(TESTS)
+
+test-matrix:
+	@build-aux/matrix.sh
+
+lint:
+	@build-aux/lint.sh
+
+bench: all
+	@bench/deps
+	@bench/run
+
+clean:
+	rm -rf build
+
+# the targets unit and fuzz
+-include t/unit/unit.mk
+-include t/fuzz/fuzz.mk
+
+.DEFAULT_GOAL = all
+
+.PHONY: all static install deps run test check asan test-matrix lint bench \
+        unit fuzz clean

@@ -1,0 +1,254 @@
+# The contenders: one entry each.
+#
+#   name      for --contenders and the budgets
+#   title     for the tables
+#   load      modules that nginx loads: file names in its modules folder, or
+#             @module@, ours
+#   files     other files that must exist
+#   backend   redis-unix, redis-tcp, memcached: a server of its own, on a unix
+#             socket @sock@ or on 127.0.0.1:@port@
+#   http      nginx.conf, http level
+#   server    nginx.conf, server level
+#   location  nginx.conf, in "location /", which proxies to the origin;
+#             of an entry with "answers" it has to answer by itself
+#   status    value of the X-Cache header, which all contenders add
+#   runs      scenario => the X-Cache value that is expected in it:
+#               hot      one key, stored before
+#               miss     each request a new key, stored
+#               plain    each request a new key, nothing stored
+#               nostore  the same, of a response with no-store
+#   size      the only size of bodies that it can do
+#   extra     runs only if it is named by --contenders
+#   counts    what tells stored entries: redis, memcached or files
+#   gone      the backend is stopped before the cells are timed
+#
+# @dir@ is a folder of the contender in /dev/shm, @bench@ this folder, @lua@
+# that of Lua libraries.
+
+use strict;
+use warnings;
+
+
+my $srcache = <<'EOC';
+            srcache_store_statuses      200;
+            srcache_default_expire      3600s;
+            srcache_max_expire          1d;
+            srcache_store_max_size      1m;
+            srcache_store_hide_header   X-Cache;
+EOC
+
+my @srcache_modules = ('ndk_http_module.so', 'ngx_http_lua_module.so',
+                       'ngx_http_srcache_filter_module.so');
+
+my $srcache_lua = <<'EOC';
+    lua_package_path        "@bench@/?.lua;@lua@/?.lua;;";
+    lua_socket_buffer_size  64k;
+    lua_socket_pool_size    256;
+EOC
+
+my $srcache_lua_locations = <<'EOC';
+        location = /-/fetch {
+            internal;
+            content_by_lua_block { require("srcache_redis").fetch() }
+        }
+
+        location = /-/store {
+            internal;
+            client_body_buffer_size  1m;
+            client_max_body_size     2m;
+            content_by_lua_block { require("srcache_redis").store() }
+        }
+EOC
+
+my $srcache_lua_location = <<'EOC' . $srcache;
+            srcache_fetch  GET /-/fetch $scheme://$host$request_uri;
+            srcache_store  PUT /-/store
+                           $srcache_expire:$scheme://$host$request_uri;
+EOC
+
+
+return (
+    {
+        name     => 'return',
+        title    => 'nginx `return`',
+        answers  => 1,
+        location => 'return 200 "@body@";',
+        status   => '-',
+        runs     => { hot => '-' },
+        size     => 1024,       # nginx.conf takes no string over 4096
+    },
+
+    {
+        name     => 'proxy_pass',
+        title    => 'proxy_pass alone',
+        status   => '-',
+        runs     => { plain => '-' },
+    },
+
+    {
+        name     => 'proxy_cache',
+        title    => 'proxy_cache, tmpfs',
+        http     => <<'EOC',
+    proxy_cache_path  @dir@/cache levels=1:2 keys_zone=bench:256m
+                      inactive=1h max_size=8g use_temp_path=off;
+EOC
+        location => <<'EOC',
+            proxy_cache      bench;
+            proxy_cache_key  $scheme://$host$request_uri;
+EOC
+        status   => '$upstream_cache_status',
+        runs     => { hot => 'HIT', miss => 'MISS' },
+        counts   => 'files',
+    },
+
+    {
+        name     => 'srcache-redis',
+        title    => 'srcache + Redis (lua), unix',
+        load     => \@srcache_modules,
+        files    => ['@lua@/nginx/redis.lua'],
+        backend  => 'redis-unix',
+        http     => $srcache_lua . <<'EOC',
+    init_by_lua_block {
+        require("srcache_redis").server("unix:@sock@")
+    }
+EOC
+        server   => $srcache_lua_locations,
+        location => $srcache_lua_location,
+        status   => '$srcache_fetch_status',
+        runs     => { hot => 'HIT', miss => 'MISS' },
+        counts   => 'redis',
+    },
+
+    {
+        name     => 'srcache-redis-tcp',
+        extra    => 1,
+        title    => 'srcache + Redis (lua), TCP',
+        load     => \@srcache_modules,
+        files    => ['@lua@/nginx/redis.lua'],
+        backend  => 'redis-tcp',
+        http     => $srcache_lua . <<'EOC',
+    init_by_lua_block {
+        require("srcache_redis").server("127.0.0.1", @port@)
+    }
+EOC
+        server   => $srcache_lua_locations,
+        location => $srcache_lua_location,
+        status   => '$srcache_fetch_status',
+        runs     => { hot => 'HIT', miss => 'MISS' },
+        counts   => 'redis',
+    },
+
+    {
+        name     => 'srcache-memc',
+        title    => 'srcache + memc, memcached',
+        load     => ['ngx_http_memc_module.so',
+                     'ngx_http_srcache_filter_module.so'],
+        backend  => 'memcached',
+        http     => <<'EOC',
+    upstream memcached {
+        server              unix:@sock@;
+        keepalive           256;
+        keepalive_requests  1000000000;
+    }
+EOC
+        server   => <<'EOC',
+        location = /-/memc {
+            internal;
+            memc_ignore_client_abort  on;
+            memc_buffer_size          16k;
+            set $memc_key             $query_string;
+            set $memc_exptime         3600;
+            memc_pass                 memcached;
+        }
+EOC
+        location => <<'EOC' . $srcache,
+            srcache_fetch  GET /-/memc $scheme://$host$request_uri;
+            srcache_store  PUT /-/memc $scheme://$host$request_uri;
+EOC
+        status   => '$srcache_fetch_status',
+        runs     => { hot => 'HIT', miss => 'MISS' },
+        counts   => 'memcached',
+    },
+
+    {
+        name     => 'module-unix',
+        title    => 'this module, unix',
+        load     => ['@module@'],
+        backend  => 'redis-unix',
+        http     => <<'EOC',
+    redis_proxy_cache_zone  bench:16m server=unix:@sock@;
+EOC
+        location => <<'EOC',
+            redis_proxy_cache  bench;
+EOC
+        status   => '$redis_proxy_cache_status',
+        runs     => { hot => 'HIT', miss => 'MISS' },
+        counts   => 'redis',
+    },
+
+    {
+        name     => 'module-tcp',
+        title    => 'this module, TCP',
+        load     => ['@module@'],
+        backend  => 'redis-tcp',
+        http     => <<'EOC',
+    redis_proxy_cache_zone  bench:16m server=redis://127.0.0.1:@port@;
+EOC
+        location => <<'EOC',
+            redis_proxy_cache  bench;
+EOC
+        status   => '$redis_proxy_cache_status',
+        runs     => { hot => 'HIT', miss => 'MISS' },
+        counts   => 'redis',
+    },
+
+    {
+        name     => 'module-bypass',
+        title    => 'this module, bypassed',
+        load     => ['@module@'],
+        backend  => 'redis-unix',
+        http     => <<'EOC',
+    redis_proxy_cache_zone  bench:16m server=unix:@sock@;
+EOC
+        location => <<'EOC',
+            redis_proxy_cache         bench;
+            redis_proxy_cache_bypass  1;
+            redis_proxy_no_cache      1;
+EOC
+        status   => '$redis_proxy_cache_status',
+        runs     => { plain => 'BYPASS' },
+        counts   => 'redis',
+    },
+
+    {
+        name     => 'module-nostore',
+        title    => 'this module, no-store response',
+        load     => ['@module@'],
+        backend  => 'redis-unix',
+        http     => <<'EOC',
+    redis_proxy_cache_zone  bench:16m server=unix:@sock@;
+EOC
+        location => <<'EOC',
+            redis_proxy_cache  bench;
+EOC
+        status   => '$redis_proxy_cache_status',
+        runs     => { nostore => 'MISS' },
+        counts   => 'redis',
+    },
+
+    {
+        name     => 'module-gone',
+        title    => 'this module, Redis gone',
+        load     => ['@module@'],
+        backend  => 'redis-tcp',
+        http     => <<'EOC',
+    redis_proxy_cache_zone  bench:16m server=redis://127.0.0.1:@port@;
+EOC
+        location => <<'EOC',
+            redis_proxy_cache  bench;
+EOC
+        status   => '$redis_proxy_cache_status',
+        runs     => { plain => 'MISS' },
+        gone     => 1,
+    },
+);

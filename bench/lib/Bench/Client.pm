@@ -1,0 +1,167 @@
+package Bench::Client;
+
+# What the bench asks servers itself: one HTTP request, one Redis command,
+# the statistics of memcached; and the body that it expects.
+
+use strict;
+use warnings;
+
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+
+
+# an address is a port on 127.0.0.1 or the path of a unix socket
+
+sub open_socket {
+    my ($addr) = @_;
+
+    return $addr =~ m{^/}
+           ? IO::Socket::UNIX->new(Peer => $addr)
+           : IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                   PeerPort => $addr, Timeout => 5);
+}
+
+
+# a port that nobody listens on, and that no call before returned
+
+my %given;
+
+sub free_port {
+    for (1 .. 100) {
+        my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
+                                      LocalPort => 0, Listen => 1)
+                or die "cannot listen on 127.0.0.1: $!\n";
+        my $port = $s->sockport();
+
+        return $port if !$given{$port}++;
+    }
+
+    die "no free port found\n";
+}
+
+
+# ($status, \%headers in lower case, $body), or nothing
+
+sub get {
+    my ($port, $path) = @_;
+    my $s = open_socket($port) or return;
+    my ($text, %h) = ('');
+
+    print $s "GET $path HTTP/1.1\r\nHost: 127.0.0.1:$port\r\n"
+             . "Connection: close\r\n\r\n";
+
+    local $/;
+    $text = <$s> // '';
+
+    my ($head, $body) = split /\r\n\r\n/, $text, 2;
+
+    return if !defined $body;
+
+    my ($line, @lines) = split /\r\n/, $head;
+
+    for (@lines) {
+        my ($name, $value) = split /:\s*/, $_, 2;
+        $h{lc $name} = $value;
+    }
+
+    if (($h{'transfer-encoding'} // '') eq 'chunked') {
+        my $plain = '';
+
+        while ($body =~ s/^([0-9a-fA-F]+)\r\n//) {
+            my $n = hex $1;
+
+            last if $n == 0;
+            $plain .= substr $body, 0, $n + 2, '';
+            $plain =~ s/\r\n\z// or return;
+        }
+
+        $body = $plain;
+    }
+
+    return ($line =~ /^HTTP\/1\.1 (\d+)/ ? $1 : 0, \%h, $body);
+}
+
+
+# status, integer and bulk replies; dies on an error reply
+
+sub redis {
+    my ($s, @args) = @_;
+
+    print $s '*' . @args . "\r\n",
+             map { '$' . length($_) . "\r\n$_\r\n" } @args;
+
+    local $/ = "\r\n";
+
+    my $line = <$s> // die "redis closed the connection\n";
+
+    chomp $line;
+
+    return $1 if $line =~ /^[+:](.*)/;
+    die "redis: $1\n" if $line =~ /^-(.*)/;
+    return undef if $line =~ /^\$-1/;
+
+    my ($n) = $line =~ /^\$(\d+)/ or die "redis: unexpected \"$line\"\n";
+
+    read($s, my $data, $n + 2) == $n + 2 or die "redis: short reply\n";
+
+    return substr $data, 0, $n;
+}
+
+
+sub redis_info {
+    my ($s, $section) = @_;
+
+    return { redis($s, 'INFO', $section) =~ /^(\w+):([^\r\n]*)/mg };
+}
+
+
+sub memcached_stats {
+    my ($s) = @_;
+    my %h;
+
+    print $s "stats\r\n";
+
+    local $/ = "\r\n";
+
+    while (defined(my $line = <$s>)) {
+        last if $line =~ /^END/;
+        $h{$1} = $2 if $line =~ /^STAT (\S+) (\S+)/;
+    }
+
+    return \%h;
+}
+
+
+sub memcached_flush {
+    my ($s) = @_;
+
+    print $s "flush_all\r\n";
+
+    local $/ = "\r\n";
+
+    return scalar <$s>;
+}
+
+
+# the body that the origin has, of n bytes; text that does not repeat, the
+# same in each run
+
+my %body;
+
+sub body {
+    my ($n) = @_;
+
+    return $body{$n} if defined $body{$n};
+
+    my ($text, $x) = ('', $n);
+
+    while (length $text < $n) {
+        $x = ($x * 1103515245 + 12345) & 0x7fffffff;
+        $text .= sprintf '%08x', $x;
+    }
+
+    return $body{$n} = substr $text, 0, $n;
+}
+
+
+1;

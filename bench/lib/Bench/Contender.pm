@@ -1,0 +1,459 @@
+package Bench::Contender;
+
+# One entry of contenders.pl at work: its nginx, its backend, their counters.
+
+use strict;
+use warnings;
+
+use File::Path qw(make_path remove_tree);
+use Time::HiRes qw(sleep time);
+
+use Bench::Client;
+use Bench::Process;
+
+
+sub new {
+    my ($class, %arg) = @_;
+    my $self = bless { %{ delete $arg{entry} }, %arg }, $class;
+
+    $self->{backend} //= '';
+    $self->{serial} = 0;
+    $self->{peak} = 0;
+
+    # where the Lua library is: unpacked by bench/deps, or installed
+
+    ($self->{lua}) = grep { -f "$_/nginx/redis.lua" }
+                     "$self->{root}/build/bench/lua/usr/share/lua/5.1",
+                     '/usr/share/lua/5.1';
+    $self->{lua} //= '/usr/share/lua/5.1';
+
+    return $self;
+}
+
+
+# what is missing to run it, in words, or undef
+
+sub lacks {
+    my ($self) = @_;
+    my %binary = (redis => 'redis-server', memcached => 'memcached');
+    my ($what) = $self->{backend} =~ /^(\w+)/;
+
+    for (@{ $self->{load} // [] }) {
+        if ($_ eq '@module@') {
+            return "there is no $self->{module}, run make"
+                if !-f $self->{module};
+
+        } elsif (!-f "$self->{modules}/$_") {
+            return "there is no $self->{modules}/$_, run bench/deps";
+        }
+    }
+
+    for (map { $self->fill($_) } @{ $self->{files} // [] }) {
+        return "there is no $_, run bench/deps" if !-f $_;
+    }
+
+    if (defined $what && !grep { -x "$_/$binary{$what}" }
+                         split(/:/, $ENV{PATH}), '/usr/sbin')
+    {
+        return "$binary{$what} is not installed, run bench/deps";
+    }
+
+    return undef;
+}
+
+
+# starts both; dies with a reason that ends in a line feed
+
+sub start {
+    my ($self, %arg) = @_;
+
+    $self->{origin} = $arg{origin};
+    $self->{port} = Bench::Client::free_port();
+
+    make_path($self->{dir});
+
+    $self->start_backend() if $self->{backend};
+    $self->start_nginx();
+
+    if ($self->{gone}) {
+
+        # it has seen its Redis well before it loses it
+
+        Bench::Client::get($self->{port}, '/m/1k/before');
+        Bench::Process::stop($self->{backend_pid});
+
+        undef $self->{backend_socket};
+
+        for (1 .. 20) {
+            Bench::Client::get($self->{port}, '/m/1k/after');
+        }
+    }
+
+    return 1;
+}
+
+
+sub start_backend {
+    my ($self) = @_;
+    my ($dir, @cmd) = ($self->{dir});
+    my $unix = $self->{backend} ne 'redis-tcp';
+
+    $self->{backend_addr} = $unix ? "$dir/backend.sock"
+                                  : Bench::Client::free_port();
+
+    if ($self->{backend} eq 'memcached') {
+        @cmd = ('memcached', '-s', $self->{backend_addr}, '-a', '0777',
+                '-t', '1', '-m', '2048', '-I', '2m', '-c', '1024',
+                $> == 0 ? ('-u', 'root') : ());
+
+    } else {
+        @cmd = ('redis-server', '--save', '', '--appendonly', 'no',
+                '--daemonize', 'no', '--dir', $dir,
+                '--maxmemory', $ENV{BENCH_REDIS_MEMORY} // '2gb',
+                '--maxmemory-policy', 'allkeys-lru',
+                $unix ? ('--port', '0', '--unixsocket',
+                         $self->{backend_addr})
+                      : ('--bind', '127.0.0.1', '--port',
+                         $self->{backend_addr}));
+    }
+
+    $self->{backend_pid} = Bench::Process::start($self->{load_core},
+                                                 "$dir/backend.log", @cmd);
+
+    for (1 .. 100) {
+        $self->{backend_socket} =
+            Bench::Client::open_socket($self->{backend_addr});
+
+        return if $self->{backend_socket};
+        sleep(0.05);
+    }
+
+    die "$cmd[0] does not start: ",
+        last_lines("$dir/backend.log"), "\n";
+}
+
+
+sub start_nginx {
+    my ($self) = @_;
+    my $dir = $self->{dir};
+
+    open my $fh, '>', "$dir/nginx.conf" or die "$dir: $!\n";
+    print $fh $self->conf();
+    close $fh or die "$dir: $!\n";
+
+    $self->{master} = Bench::Process::start(
+        $self->{worker_core}, "$dir/start.log", $self->{nginx}, '-p', $dir,
+        '-e', "$dir/error.log", '-c', "$dir/nginx.conf");
+
+    $self->{pid} = Bench::Process::worker($self->{master})
+        or die "nginx does not start: ", last_lines("$dir/start.log"), "\n";
+
+    for (1 .. 100) {
+        return if Bench::Client::open_socket($self->{port});
+        sleep(0.05);
+    }
+
+    die "nginx does not listen\n";
+}
+
+
+# The same for all, but for what the entry adds.
+
+sub conf {
+    my ($self) = @_;
+    my $user = $> == 0 ? 'user root root;' : '';
+    my $load = join "\n", map { 'load_module "' . ($_ eq '@module@'
+                                    ? $_ : "$self->{modules}/$_") . '";' }
+                          @{ $self->{load} // [] };
+    my $location = $self->{location} // '';
+
+    $location .= <<'EOC' if !$self->{answers};
+            proxy_pass  http://origin;
+EOC
+
+    return $self->fill(<<"EOC");
+$load
+$user
+daemon            off;
+worker_processes  1;
+pid               \@dir\@/nginx.pid;
+error_log         \@dir\@/error.log error;
+
+events {
+    worker_connections  4096;
+}
+
+http {
+    access_log          off;
+    default_type        text/plain;
+    sendfile            on;
+    tcp_nopush          on;
+    keepalive_requests  1000000000;
+    keepalive_timeout   1h;
+
+    client_body_temp_path  \@dir\@/temp-body;
+    proxy_temp_path        \@dir\@/temp-proxy;
+    fastcgi_temp_path      \@dir\@/temp-fastcgi;
+    uwsgi_temp_path        \@dir\@/temp-uwsgi;
+    scgi_temp_path         \@dir\@/temp-scgi;
+
+    proxy_http_version       1.1;
+    proxy_set_header         Connection "";
+    proxy_buffering          on;
+    proxy_buffer_size        16k;
+    proxy_buffers            20 16k;
+    proxy_busy_buffers_size  64k;
+
+    upstream origin {
+        server              127.0.0.1:$self->{origin};
+        keepalive           256;
+        keepalive_requests  1000000000;
+        keepalive_timeout   1h;
+    }
+
+@{[ $self->{http} // '' ]}
+    server {
+        listen      127.0.0.1:$self->{port};
+        add_header  X-Cache $self->{status};
+
+@{[ $self->{server} // '' ]}
+        location / {
+            $location
+        }
+    }
+}
+EOC
+}
+
+
+sub fill {
+    my ($self, $text) = @_;
+    my $addr = $self->{backend_addr} // '';
+    my %value = (
+        dir => $self->{dir}, bench => $self->{bench}, lua => $self->{lua},
+        module => $self->{module}, sock => $addr, port => $addr,
+        body => Bench::Client::body(1024),
+    );
+
+    $text =~ s/@(\w+)@/$value{$1} \/\/ die "contenders.pl: \@$1\@\n"/ge;
+
+    return $text;
+}
+
+
+sub stop {
+    my ($self) = @_;
+
+    Bench::Process::stop($_)
+        for grep { defined } @$self{qw(master backend_pid)};
+}
+
+
+# a worker with a memory that nothing was done in yet
+
+sub restart {
+    my ($self) = @_;
+
+    $self->flush();
+    Bench::Process::stop($self->{master});
+
+    return eval { $self->start_nginx(); 1 };
+}
+
+
+sub alive {
+    my ($self) = @_;
+
+    return Bench::Process::alive($self->{master})
+           && -d "/proc/$self->{pid}";
+}
+
+
+# Forgets what is stored, outside of the time that is measured.
+
+sub flush {
+    my ($self) = @_;
+    my $s = $self->{backend_socket};
+
+    if ($self->{backend} =~ /^redis/ && $s) {
+        Bench::Client::redis($s, 'FLUSHALL', 'SYNC');
+
+        # what the allocator does after that is not for the next cell
+        sleep(0.02);
+
+        $self->{evicted} =
+            Bench::Client::redis_info($s, 'stats')->{evicted_keys};
+
+    } elsif ($self->{backend} eq 'memcached') {
+        Bench::Client::memcached_flush($s);
+
+    } elsif (($self->{counts} // '') eq 'files') {
+        remove_tree("$self->{dir}/cache", { keep_root => 1 });
+    }
+}
+
+
+# how many responses have been stored; undef if nothing counts them
+
+sub counted {
+    my ($self) = @_;
+    my $how = $self->{counts} // return undef;
+    my $s = $self->{backend_socket};
+
+    if ($how eq 'redis') {
+        return Bench::Client::redis($s, 'DBSIZE') + $self->evicted();
+    }
+
+    if ($how eq 'memcached') {
+        return Bench::Client::memcached_stats($s)->{total_items};
+    }
+
+    return files("$self->{dir}/cache");
+}
+
+
+# the same when it no longer changes: stores may end after the responses
+
+sub settled {
+    my ($self) = @_;
+    my $until = time() + 5;
+    my $n = $self->counted() // return undef;
+
+    for ( ;; ) {
+        sleep(0.05);
+
+        my $now = $self->counted();
+
+        return $now if $now == $n || time() > $until;
+        $n = $now;
+    }
+}
+
+
+sub evicted {
+    my ($self) = @_;
+    my $s = $self->{backend_socket};
+
+    return 0 if $self->{backend} !~ /^redis/ || !$s;
+
+    return Bench::Client::redis_info($s, 'stats')->{evicted_keys}
+           - ($self->{evicted} // 0);
+}
+
+
+# bytes that Redis uses for what it holds
+
+sub backend_memory {
+    my ($self) = @_;
+    my $s = $self->{backend_socket};
+
+    return undef if $self->{backend} !~ /^redis/ || !$s;
+
+    my $h = Bench::Client::redis_info($s, 'memory');
+
+    return $h->{used_memory} - $h->{mem_clients_normal};
+}
+
+
+sub cpu {
+    my ($self) = @_;
+
+    return Bench::Process::cpu($self->{pid});
+}
+
+
+sub backend_cpu {
+    my ($self) = @_;
+
+    return undef if !$self->{backend_pid} || !$self->{backend_socket};
+    return Bench::Process::cpu($self->{backend_pid});
+}
+
+
+sub reset_peak {
+    my ($self) = @_;
+
+    $self->{resets} = Bench::Process::reset_peak($self->{pid});
+}
+
+
+sub peak_now {
+    my ($self) = @_;
+
+    return Bench::Process::memory($self->{pid}, 'VmHWM');
+}
+
+
+sub memory {
+    my ($self) = @_;
+
+    return Bench::Process::memory($self->{pid}, 'VmRSS');
+}
+
+
+sub peak {
+    my ($self) = @_;
+    my $kib = $self->peak_now() // return;
+
+    if ($kib > $self->{peak}) {
+        $self->{peak} = $kib;
+        $self->{peak_shared} =
+            Bench::Process::memory($self->{pid}, 'RssShmem') // 0;
+    }
+}
+
+
+sub serial {
+    my ($self) = @_;
+
+    return ++$self->{serial};
+}
+
+
+# what its log says that it should not
+
+sub complaints {
+    my ($self) = @_;
+    my @line = grep { /\[(?:error|crit|alert|emerg)\]/ }
+               split /^/,
+                     Bench::Process::slurp("$self->{dir}/error.log") // '';
+
+    if ($self->{gone}) {
+        @line = grep { !/redis "[^"]+" is down/ } @line;
+    }
+
+    return '' if !@line;
+
+    return join '', @line > 5 ? (@line[0 .. 4], @line - 5 . " more\n")
+                              : @line;
+}
+
+
+sub files {
+    my ($dir) = @_;
+    my $n = 0;
+
+    opendir my $dh, $dir or return 0;
+
+    for (readdir $dh) {
+        next if /^\./;
+
+        # a cached file has the name of an MD5 hash, a folder a short one
+        $n += length == 32 ? 1 : length > 32 ? 0 : files("$dir/$_");
+    }
+
+    return $n;
+}
+
+
+sub last_lines {
+    my ($file) = @_;
+    my @line = split /^/, Bench::Process::slurp($file) // '';
+
+    chomp @line;
+
+    return join '; ', @line > 3 ? @line[-3 .. -1] : @line;
+}
+
+
+1;

@@ -1,0 +1,162 @@
+package Bench::Process;
+
+# Starts programs on a given core and stops them; CPU time and memory of a
+# process.  What was started dies with the bench, whatever ends it.
+
+use strict;
+use warnings;
+
+use POSIX ();
+use Time::HiRes qw(sleep time);
+
+
+my %running;                # pid => name, of what start() started
+my $setpriv;
+
+
+sub start {
+    my ($core, $log, @cmd) = @_;
+    my ($pid);
+
+    $setpriv //= (`setpriv --help 2>/dev/null` // '') =~ /pdeathsig/ ? 1 : 0;
+
+    unshift @cmd, 'taskset', '-c', $core if defined $core;
+    unshift @cmd, 'setpriv', '--pdeathsig', 'TERM', '--' if $setpriv;
+
+    $pid = fork();
+    die "fork: $!\n" if !defined $pid;
+
+    if ($pid == 0) {
+        $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
+
+        # a Ctrl-C is ours to handle, in order
+        setpgrp(0, 0);
+
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>>', $log;
+        open STDERR, '>&', \*STDOUT;
+
+        exec { $cmd[0] } @cmd or POSIX::_exit(127);
+    }
+
+    $running{$pid} = $cmd[-1];
+
+    return $pid;
+}
+
+
+sub alive {
+    my ($pid) = @_;
+
+    return 0 if !$running{$pid};
+
+    if (waitpid($pid, POSIX::WNOHANG()) != 0) {
+        delete $running{$pid};
+        return 0;
+    }
+
+    return 1;
+}
+
+
+sub stop {
+    my ($pid) = @_;
+    my $until = time() + 5;
+
+    kill 'TERM', $pid if $running{$pid};
+
+    while (alive($pid)) {
+        kill 'KILL', $pid if time() > $until;
+        sleep(0.01);
+    }
+}
+
+
+sub stop_all {
+    kill 'TERM', $_ for keys %running;
+    stop($_) for keys %running;
+}
+
+
+# the worker process of an nginx master; nginx makes it a moment after start
+
+sub worker {
+    my ($master) = @_;
+    my $until = time() + 5;
+
+    while (alive($master) && time() < $until) {
+        for my $file (glob '/proc/[0-9]*/stat') {
+            my $stat = slurp($file) // next;
+            my ($pid, $ppid) = $stat =~ /^(\d+) \(.*\) \S (\d+)/s or next;
+
+            next if $ppid != $master;
+
+            return $pid
+                if (slurp("/proc/$pid/cmdline") // '')
+                   =~ /^nginx: worker process/;
+        }
+
+        sleep(0.02);
+    }
+
+    return undef;
+}
+
+
+# CPU time of all threads in microseconds: the sum of which utime and stime
+# are the parts, in nanoseconds where the kernel tells, else in clock ticks
+
+sub cpu {
+    my ($pid) = @_;
+    my ($sum, $text) = (0);
+
+    for my $file (glob "/proc/$pid/task/*/schedstat") {
+        $text = slurp($file) // next;
+        $sum += (split ' ', $text)[0];
+    }
+
+    return $sum / 1000 if $sum;
+
+    $text = slurp("/proc/$pid/stat") // return 0;
+    $text =~ s/^.*\) //s;
+
+    my @field = split ' ', $text;
+
+    return ($field[11] + $field[12]) * 1e6
+           / POSIX::sysconf(&POSIX::_SC_CLK_TCK);
+}
+
+
+# VmHWM, RssShmem, ... in KiB
+
+sub memory {
+    my ($pid, $what) = @_;
+    my $text = slurp("/proc/$pid/status") // return undef;
+
+    return $text =~ /^\Q$what\E:\s+(\d+) kB/m ? $1 : undef;
+}
+
+
+# lets VmHWM start again from what is resident now
+
+sub reset_peak {
+    my ($pid) = @_;
+
+    open my $fh, '>', "/proc/$pid/clear_refs" or return 0;
+    syswrite $fh, "5\n" or return 0;
+
+    return 1;
+}
+
+
+sub slurp {
+    my ($file) = @_;
+
+    local $/;
+    open my $fh, '<', $file or return undef;
+
+    return scalar <$fh>;
+}
+
+
+1;

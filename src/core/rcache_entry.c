@@ -1,0 +1,331 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+#include "rcache_entry.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+
+/* offsets in the fixed part */
+
+#define RCACHE_ENTRY_AT_MAGIC      0
+#define RCACHE_ENTRY_AT_VERSION    3
+#define RCACHE_ENTRY_AT_LENGTH     4
+#define RCACHE_ENTRY_AT_STATUS     6
+#define RCACHE_ENTRY_AT_SUM        8
+#define RCACHE_ENTRY_AT_BODY_SUM  16
+#define RCACHE_ENTRY_AT_CREATED   24
+#define RCACHE_ENTRY_AT_LIFETIME  32
+#define RCACHE_ENTRY_AT_BODY_LEN  40
+#define RCACHE_ENTRY_AT_AGE       48
+#define RCACHE_ENTRY_AT_FETCH     52
+#define RCACHE_ENTRY_AT_FLAGS     56
+#define RCACHE_ENTRY_AT_KEY_LEN   60
+#define RCACHE_ENTRY_AT_HEAD_LEN  64
+#define RCACHE_ENTRY_AT_RESERVED  68
+
+/* the checksum of the metadata covers all from here to the body */
+
+#define RCACHE_ENTRY_SUMMED       16
+
+
+static unsigned rcache_entry_head_status(const rcache_str_t *head);
+static void rcache_put16(u_char *p, uint16_t n);
+static void rcache_put32(u_char *p, uint32_t n);
+static void rcache_put64(u_char *p, uint64_t n);
+static uint16_t rcache_get16(const u_char *p);
+static uint32_t rcache_get32(const u_char *p);
+static uint64_t rcache_get64(const u_char *p);
+
+
+size_t
+rcache_entry_size(const rcache_entry_t *e)
+{
+    return RCACHE_ENTRY_FIXED + e->key.len + e->head.len;
+}
+
+
+u_char *
+rcache_entry_encode(u_char *dst, const rcache_entry_t *e)
+{
+    u_char  *p;
+
+    memcpy(dst + RCACHE_ENTRY_AT_MAGIC, "RPC", 3);
+    dst[RCACHE_ENTRY_AT_VERSION] = RCACHE_ENTRY_VERSION;
+
+    rcache_put16(dst + RCACHE_ENTRY_AT_LENGTH, RCACHE_ENTRY_FIXED);
+    rcache_put16(dst + RCACHE_ENTRY_AT_STATUS, e->status);
+    rcache_put64(dst + RCACHE_ENTRY_AT_BODY_SUM, e->body_sum);
+    rcache_put64(dst + RCACHE_ENTRY_AT_CREATED, (uint64_t) e->created);
+    rcache_put64(dst + RCACHE_ENTRY_AT_LIFETIME, (uint64_t) e->lifetime);
+    rcache_put64(dst + RCACHE_ENTRY_AT_BODY_LEN, e->body_len);
+    rcache_put32(dst + RCACHE_ENTRY_AT_AGE, e->age);
+    rcache_put32(dst + RCACHE_ENTRY_AT_FETCH, e->fetch);
+    rcache_put32(dst + RCACHE_ENTRY_AT_FLAGS, e->flags);
+    rcache_put32(dst + RCACHE_ENTRY_AT_KEY_LEN, (uint32_t) e->key.len);
+    rcache_put32(dst + RCACHE_ENTRY_AT_HEAD_LEN, (uint32_t) e->head.len);
+    rcache_put32(dst + RCACHE_ENTRY_AT_RESERVED, 0);
+
+    p = dst + RCACHE_ENTRY_FIXED;
+
+    if (e->key.len) {
+        memcpy(p, e->key.data, e->key.len);
+        p += e->key.len;
+    }
+
+    if (e->head.len) {
+        memcpy(p, e->head.data, e->head.len);
+        p += e->head.len;
+    }
+
+    rcache_put64(dst + RCACHE_ENTRY_AT_SUM,
+                 rcache_sum(dst + RCACHE_ENTRY_SUMMED,
+                            p - dst - RCACHE_ENTRY_SUMMED));
+
+    return p;
+}
+
+
+int
+rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
+    const rcache_str_t *key)
+{
+    u_char  *p;
+    size_t   fixed, rest;
+
+    /* the version is told from damage first: it may change all behind it */
+
+    if (len <= RCACHE_ENTRY_AT_VERSION
+        || memcmp(data + RCACHE_ENTRY_AT_MAGIC, "RPC", 3) != 0)
+    {
+        return RCACHE_ENTRY_CORRUPT;
+    }
+
+    if (data[RCACHE_ENTRY_AT_VERSION] != RCACHE_ENTRY_VERSION) {
+        return RCACHE_ENTRY_VERSIONED;
+    }
+
+    if (len < RCACHE_ENTRY_FIXED) {
+        return RCACHE_ENTRY_CORRUPT;
+    }
+
+    fixed = rcache_get16(data + RCACHE_ENTRY_AT_LENGTH);
+
+    if (fixed < RCACHE_ENTRY_FIXED || fixed > len) {
+        return RCACHE_ENTRY_CORRUPT;
+    }
+
+    /* each length is held against what is left, so that no sum overflows */
+
+    rest = len - fixed;
+    p = data + fixed;
+
+    e->key.len = rcache_get32(data + RCACHE_ENTRY_AT_KEY_LEN);
+
+    if (e->key.len > rest) {
+        return RCACHE_ENTRY_CORRUPT;
+    }
+
+    e->key.data = p;
+    p += e->key.len;
+    rest -= e->key.len;
+
+    e->head.len = rcache_get32(data + RCACHE_ENTRY_AT_HEAD_LEN);
+
+    if (e->head.len > rest || e->head.len > RCACHE_HEAD_MAX) {
+        return RCACHE_ENTRY_CORRUPT;
+    }
+
+    e->head.data = p;
+    p += e->head.len;
+    rest -= e->head.len;
+
+    e->body_len = rcache_get64(data + RCACHE_ENTRY_AT_BODY_LEN);
+
+    if (e->body_len != rest) {
+        return RCACHE_ENTRY_CORRUPT;
+    }
+
+    e->body.data = p;
+    e->body.len = rest;
+
+    if (rcache_get64(data + RCACHE_ENTRY_AT_SUM)
+        != rcache_sum(data + RCACHE_ENTRY_SUMMED,
+                      p - data - RCACHE_ENTRY_SUMMED))
+    {
+        return RCACHE_ENTRY_CORRUPT;
+    }
+
+    /* the metadata is whole; now what does not depend on the body */
+
+    e->status = rcache_get16(data + RCACHE_ENTRY_AT_STATUS);
+    e->created = (int64_t) rcache_get64(data + RCACHE_ENTRY_AT_CREATED);
+    e->lifetime = (int64_t) rcache_get64(data + RCACHE_ENTRY_AT_LIFETIME);
+
+    if (e->status < 200 || e->status > 599
+        || e->status != rcache_entry_head_status(&e->head)
+        || e->created < 0 || e->lifetime < 0)
+    {
+        return RCACHE_ENTRY_CORRUPT;
+    }
+
+    if (e->key.len != key->len
+        || (key->len && memcmp(e->key.data, key->data, key->len) != 0))
+    {
+        return RCACHE_ENTRY_OTHER;
+    }
+
+    e->age = rcache_get32(data + RCACHE_ENTRY_AT_AGE);
+    e->fetch = rcache_get32(data + RCACHE_ENTRY_AT_FETCH);
+    e->flags = rcache_get32(data + RCACHE_ENTRY_AT_FLAGS);
+    e->body_sum = rcache_get64(data + RCACHE_ENTRY_AT_BODY_SUM);
+
+    if (e->body_sum != rcache_sum(e->body.data, e->body.len)) {
+        return RCACHE_ENTRY_CORRUPT;
+    }
+
+    return RCACHE_OK;
+}
+
+
+/* the three digits behind "HTTP/1.1 ", or 0 */
+
+static unsigned
+rcache_entry_head_status(const rcache_str_t *head)
+{
+    u_char  *p;
+
+    if (head->len < sizeof("HTTP/1.1 200") - 1
+        || memcmp(head->data, "HTTP/1.1 ", sizeof("HTTP/1.1 ") - 1) != 0)
+    {
+        return 0;
+    }
+
+    p = head->data + sizeof("HTTP/1.1 ") - 1;
+
+    if (p[0] < '0' || p[0] > '9'
+        || p[1] < '0' || p[1] > '9'
+        || p[2] < '0' || p[2] > '9')
+    {
+        return 0;
+    }
+
+    return (p[0] - '0') * 100 + (p[1] - '0') * 10 + (p[2] - '0');
+}
+
+
+int
+rcache_entry_fresh(const rcache_entry_t *e, int64_t now)
+{
+    uint64_t  off;
+
+    /*
+     * RFC 9111, 4.2.  Either way of being off by more than the lifetime is
+     * not fresh: time that went by, or a clock that is wrong.  So a wrong
+     * clock makes a response last twice as long at most, not for ever.  The
+     * difference of any two numbers fits if it has no sign.
+     */
+
+    off = (now < e->created) ? (uint64_t) e->created - (uint64_t) now
+                             : (uint64_t) now - (uint64_t) e->created;
+
+    return e->lifetime > 0 && off < (uint64_t) e->lifetime;
+}
+
+
+int64_t
+rcache_entry_age(const rcache_entry_t *e, int64_t now)
+{
+    uint64_t  resident;
+
+    if (now <= e->created) {
+        return e->age;
+    }
+
+    /* RFC 9111, 4.2.3: corrected_initial_age + resident_time */
+
+    resident = ((uint64_t) now - (uint64_t) e->created) / 1000;
+
+    return (int64_t) (e->age + resident);
+}
+
+
+uint64_t
+rcache_sum(const u_char *p, size_t len)
+{
+    return XXH3_64bits(p, len);
+}
+
+
+uint64_t
+rcache_sum_pieces(rcache_sum_next_pt next, void *data)
+{
+    size_t         len;
+    const u_char  *p;
+    XXH3_state_t   state;
+
+    (void) XXH3_64bits_reset(&state);
+
+    for ( ;; ) {
+        len = next(data, &p);
+
+        if (len == 0) {
+            break;
+        }
+
+        (void) XXH3_64bits_update(&state, p, len);
+    }
+
+    return XXH3_64bits_digest(&state);
+}
+
+
+/* compilers make one load or store of each of these */
+
+static void
+rcache_put16(u_char *p, uint16_t n)
+{
+    p[0] = (u_char) n;
+    p[1] = (u_char) (n >> 8);
+}
+
+
+static void
+rcache_put32(u_char *p, uint32_t n)
+{
+    rcache_put16(p, (uint16_t) n);
+    rcache_put16(p + 2, (uint16_t) (n >> 16));
+}
+
+
+static void
+rcache_put64(u_char *p, uint64_t n)
+{
+    rcache_put32(p, (uint32_t) n);
+    rcache_put32(p + 4, (uint32_t) (n >> 32));
+}
+
+
+static uint16_t
+rcache_get16(const u_char *p)
+{
+    return (uint16_t) (p[0] | p[1] << 8);
+}
+
+
+static uint32_t
+rcache_get32(const u_char *p)
+{
+    return rcache_get16(p) | (uint32_t) rcache_get16(p + 2) << 16;
+}
+
+
+static uint64_t
+rcache_get64(const u_char *p)
+{
+    return rcache_get32(p) | (uint64_t) rcache_get32(p + 4) << 32;
+}

@@ -1,0 +1,284 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/*
+ * What is said on a new connection before any operation: AUTH, SELECT and
+ * CLIENT SETNAME, in one write.  The last one is always sent and its answer
+ * waited for: a frozen server takes connections, too.
+ */
+
+
+#include "ngx_http_rcache_conn.h"
+
+
+#define NGX_HTTP_RCACHE_NAME_MAX  64
+
+
+static ngx_int_t ngx_http_rcache_handshake_auth(ngx_http_rcache_conn_t *conn);
+static ngx_int_t ngx_http_rcache_handshake_select(
+    ngx_http_rcache_conn_t *conn);
+static ngx_int_t ngx_http_rcache_handshake_setname(
+    ngx_http_rcache_conn_t *conn);
+static ngx_int_t ngx_http_rcache_handshake_send(ngx_http_rcache_conn_t *conn,
+    ngx_str_t *argv, ngx_uint_t argc, ngx_http_rcache_op_pt handler);
+static void ngx_http_rcache_handshake_auth_handler(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply);
+static void ngx_http_rcache_handshake_select_handler(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply);
+static void ngx_http_rcache_handshake_setname_handler(
+    ngx_http_rcache_op_t *op, ngx_http_rcache_reply_t *reply);
+static ngx_uint_t ngx_http_rcache_error_is(ngx_http_rcache_reply_t *reply,
+    const char *prefix);
+
+
+/* errors to AUTH whose text is known to quote nothing of what was sent */
+
+static const char  *ngx_http_rcache_handshake_quotable[] = {
+    "WRONGPASS ",
+    "NOPERM ",
+    "ERR invalid password",
+    "ERR AUTH ",
+    "ERR Client sent AUTH",
+    "ERR max number of clients",
+    "DENIED ",
+    NULL
+};
+
+
+/* errors to CLIENT SETNAME that speak of the connection, not of the name */
+
+static const char  *ngx_http_rcache_handshake_fatal[] = {
+    "NOAUTH ",
+    "ERR max number of clients",
+    "DENIED ",
+    NULL
+};
+
+
+ngx_int_t
+ngx_http_rcache_handshake(ngx_http_rcache_conn_t *conn)
+{
+    ngx_http_rcache_redis_conf_t  *rcf;
+
+    rcf = conn->redis->conf;
+
+    if (rcf->password.len || rcf->user.len) {
+        if (ngx_http_rcache_handshake_auth(conn) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (rcf->db) {
+        if (ngx_http_rcache_handshake_select(conn) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_http_rcache_handshake_setname(conn);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_handshake_auth(ngx_http_rcache_conn_t *conn)
+{
+    ngx_str_t                      argv[3];
+    ngx_uint_t                     n;
+    ngx_http_rcache_redis_conf_t  *rcf;
+
+    rcf = conn->redis->conf;
+
+    ngx_str_set(&argv[0], "AUTH");
+    n = 1;
+
+    if (rcf->user.len) {
+        argv[n++] = rcf->user;
+    }
+
+    argv[n++] = rcf->password;
+
+    return ngx_http_rcache_handshake_send(conn, argv, n,
+                                      ngx_http_rcache_handshake_auth_handler);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_handshake_select(ngx_http_rcache_conn_t *conn)
+{
+    u_char     buf[NGX_INT_T_LEN];
+    ngx_str_t  argv[2];
+
+    ngx_str_set(&argv[0], "SELECT");
+
+    argv[1].data = buf;
+    argv[1].len = ngx_sprintf(buf, "%ui", conn->redis->conf->db) - buf;
+
+    return ngx_http_rcache_handshake_send(conn, argv, 2,
+                                    ngx_http_rcache_handshake_select_handler);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_handshake_setname(ngx_http_rcache_conn_t *conn)
+{
+    u_char     *p, *last;
+    u_char      buf[NGX_HTTP_RCACHE_NAME_MAX];
+    ngx_str_t   argv[3];
+
+    last = ngx_snprintf(buf, sizeof(buf), "nginx-%V",
+                        &conn->redis->conf->zone);
+
+    /* Redis refuses spaces, controls and what is not ASCII */
+
+    for (p = buf; p < last; p++) {
+        if (*p <= 0x20 || *p > 0x7e) {
+            *p = '_';
+        }
+    }
+
+    ngx_str_set(&argv[0], "CLIENT");
+    ngx_str_set(&argv[1], "SETNAME");
+
+    argv[2].data = buf;
+    argv[2].len = last - buf;
+
+    return ngx_http_rcache_handshake_send(conn, argv, 3,
+                                   ngx_http_rcache_handshake_setname_handler);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_handshake_send(ngx_http_rcache_conn_t *conn, ngx_str_t *argv,
+    ngx_uint_t argc, ngx_http_rcache_op_pt handler)
+{
+    ngx_http_rcache_op_t  *op;
+
+    op = ngx_http_rcache_op_create(1024, conn->redis->log);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    op->handler = handler;
+    op->data = conn;
+
+    if (ngx_http_rcache_op_command(op, argv, argc, NULL) != NGX_OK) {
+        ngx_destroy_pool(op->pool);
+        return NGX_ERROR;
+    }
+
+    conn->unsent += op->size;
+
+    ngx_http_rcache_conn_queue(conn, op);
+
+    return NGX_OK;
+}
+
+
+/*
+ * An old Redis, or one in which AUTH was renamed, quotes the arguments of a
+ * command that it does not know: the password would be in the log.
+ */
+
+static void
+ngx_http_rcache_handshake_auth_handler(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply)
+{
+    ngx_http_rcache_conn_t *conn = op->data;
+
+    u_char      *p;
+    size_t       len;
+    const char **quotable;
+
+    if (reply == NULL || reply->type == REDIS_REPLY_STATUS) {
+        return;
+    }
+
+    len = 0;
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        p = reply->str.data;
+
+        while (len < reply->str.len && p[len] >= 'A' && p[len] <= 'Z') {
+            len++;
+        }
+
+        quotable = ngx_http_rcache_handshake_quotable;
+
+        for ( /* void */ ; *quotable; quotable++) {
+            if (ngx_http_rcache_error_is(reply, *quotable)) {
+                len = reply->str.len;
+                break;
+            }
+        }
+    }
+
+    reply->str.len = len;
+
+    ngx_http_rcache_conn_fail(conn, NGX_HTTP_RCACHE_OP_DOWN,
+                              "AUTH was refused: %V", &reply->str);
+}
+
+
+static void
+ngx_http_rcache_handshake_select_handler(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply)
+{
+    ngx_http_rcache_conn_t *conn = op->data;
+
+    if (reply == NULL || reply->type == REDIS_REPLY_STATUS) {
+        return;
+    }
+
+    /* on no account may a command run on another database */
+
+    ngx_http_rcache_conn_fail(conn, NGX_HTTP_RCACHE_OP_DOWN,
+                              "SELECT was refused: %V", &reply->str);
+}
+
+
+static void
+ngx_http_rcache_handshake_setname_handler(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply)
+{
+    ngx_http_rcache_conn_t *conn = op->data;
+
+    const char **fatal;
+
+    if (reply == NULL) {
+        return;
+    }
+
+    fatal = ngx_http_rcache_handshake_fatal;
+
+    for ( /* void */ ; *fatal; fatal++) {
+        if (ngx_http_rcache_error_is(reply, *fatal)) {
+            ngx_http_rcache_conn_fail(conn, NGX_HTTP_RCACHE_OP_DOWN,
+                                      "the handshake was refused: %V",
+                                      &reply->str);
+            return;
+        }
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        ngx_log_error(NGX_LOG_INFO, conn->redis->log, 0,
+                      "redis \"%V\" refused CLIENT SETNAME, ignored",
+                      &conn->redis->conf->url);
+    }
+
+    ngx_http_rcache_conn_ready(conn);
+}
+
+
+static ngx_uint_t
+ngx_http_rcache_error_is(ngx_http_rcache_reply_t *reply, const char *prefix)
+{
+    size_t  len;
+
+    len = ngx_strlen(prefix);
+
+    return reply->type == REDIS_REPLY_ERROR
+           && reply->str.len >= len
+           && ngx_strncmp(reply->str.data, prefix, len) == 0;
+}

@@ -1,0 +1,435 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/*
+ * What the configuration says of a Redis: its URL, its password file.
+ */
+
+
+#include "ngx_http_rcache_conn.h"
+
+
+#define NGX_HTTP_RCACHE_PORT          6379
+#define NGX_HTTP_RCACHE_PASSWORD_MAX  4096
+#define NGX_HTTP_RCACHE_DB_MAX        65535
+
+
+static ngx_int_t ngx_http_rcache_redis_url_show(ngx_conf_t *cf,
+    ngx_http_rcache_redis_conf_t *rcf, ngx_str_t *url);
+static ngx_int_t ngx_http_rcache_redis_url_unix(ngx_conf_t *cf,
+    ngx_http_rcache_redis_conf_t *rcf, ngx_str_t *url, char **err);
+static ngx_int_t ngx_http_rcache_redis_url_user(ngx_conf_t *cf,
+    ngx_http_rcache_redis_conf_t *rcf, u_char *p, u_char *last, char **err);
+static ngx_int_t ngx_http_rcache_redis_url_db(
+    ngx_http_rcache_redis_conf_t *rcf, u_char *p, u_char *last, char **err);
+static ngx_int_t ngx_http_rcache_redis_url_host(ngx_conf_t *cf,
+    ngx_http_rcache_redis_conf_t *rcf, ngx_str_t *host, char **err);
+static ngx_int_t ngx_http_rcache_redis_decode(ngx_pool_t *pool,
+    ngx_str_t *dst, u_char *p, u_char *last, char **err);
+static u_char *ngx_http_rcache_redis_strrchr(u_char *p, u_char *last,
+    u_char c);
+static ssize_t ngx_http_rcache_redis_read_file(ngx_conf_t *cf,
+    ngx_str_t *name, u_char *buf, size_t size);
+
+
+ngx_int_t
+ngx_http_rcache_redis_url(ngx_conf_t *cf, ngx_http_rcache_redis_conf_t *rcf,
+    ngx_str_t *url, char **err)
+{
+    size_t      len;
+    u_char     *p, *last, *at, *slash;
+    ngx_str_t   host;
+
+    *err = "no memory";
+
+    if (ngx_http_rcache_redis_url_show(cf, rcf, url) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (url->len >= 5 && ngx_strncmp(url->data, "unix:", 5) == 0) {
+        return ngx_http_rcache_redis_url_unix(cf, rcf, url, err);
+    }
+
+    if (url->len >= 9 && ngx_strncmp(url->data, "rediss://", 9) == 0) {
+        *err = "TLS is not supported";
+        return NGX_ERROR;
+    }
+
+    len = sizeof("redis://") - 1;
+
+    if (url->len < len || ngx_strncmp(url->data, "redis://", len) != 0) {
+        *err = "it must begin with \"redis://\" or \"unix:/\"";
+        return NGX_ERROR;
+    }
+
+    p = url->data + len;
+    last = url->data + url->len;
+
+    /* the last one: a password may hold "@" and "/" as they are */
+
+    at = ngx_http_rcache_redis_strrchr(p, last, '@');
+
+    if (at) {
+        if (ngx_http_rcache_redis_url_user(cf, rcf, p, at, err) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        p = at + 1;
+    }
+
+    if (ngx_strlchr(p, last, '?') || ngx_strlchr(p, last, '#')) {
+        *err = "it must end with the host, the port or the database number";
+        return NGX_ERROR;
+    }
+
+    slash = ngx_strlchr(p, last, '/');
+
+    if (slash) {
+        if (ngx_http_rcache_redis_url_db(rcf, slash + 1, last, err)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        last = slash;
+    }
+
+    host.data = p;
+    host.len = last - p;
+
+    return ngx_http_rcache_redis_url_host(cf, rcf, &host, err);
+}
+
+
+/* the URL as it may be logged, even if it turns out to be wrong */
+
+static ngx_int_t
+ngx_http_rcache_redis_url_show(ngx_conf_t *cf,
+    ngx_http_rcache_redis_conf_t *rcf, ngx_str_t *url)
+{
+    size_t   len;
+    u_char  *p, *last, *at;
+
+    rcf->url.data = ngx_pnalloc(cf->pool, url->len + 1);
+    if (rcf->url.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = url->data;
+    last = p + url->len;
+
+    at = NULL;
+
+    if (url->len < 5 || ngx_strncmp(p, "unix:", 5) != 0) {
+        at = ngx_http_rcache_redis_strrchr(p, last, '@');
+    }
+
+    if (at) {
+        p = ngx_strlchr(p, at, ':');
+
+        if (p && at - p > 3 && p[1] == '/' && p[2] == '/') {
+            len = p + 3 - url->data;
+
+        } else {
+            len = 0;
+        }
+
+        p = ngx_cpymem(rcf->url.data, url->data, len);
+        p = ngx_cpymem(p, at + 1, last - at - 1);
+
+    } else {
+        p = ngx_cpymem(rcf->url.data, p, url->len);
+    }
+
+    *p = '\0';
+    rcf->url.len = p - rcf->url.data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_redis_url_unix(ngx_conf_t *cf,
+    ngx_http_rcache_redis_conf_t *rcf, ngx_str_t *url, char **err)
+{
+    ngx_url_t  u;
+
+    if (url->len < sizeof("unix:/x") - 1 || url->data[5] != '/') {
+        *err = "the path of the unix socket must be absolute";
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+
+    u.url = rcf->url;
+
+    if (ngx_parse_url(cf->pool, &u) != NGX_OK) {
+        if (u.err) {
+            *err = u.err;
+        }
+
+        return NGX_ERROR;
+    }
+
+    ngx_str_null(&rcf->host);
+    rcf->port = 0;
+    rcf->addrs = u.addrs;
+    rcf->naddrs = u.naddrs;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_redis_url_user(ngx_conf_t *cf,
+    ngx_http_rcache_redis_conf_t *rcf, u_char *p, u_char *last, char **err)
+{
+    u_char  *colon;
+
+    colon = ngx_strlchr(p, last, ':');
+
+    if (colon == NULL) {
+        *err = "what is before \"@\" must be \"user:password\" "
+               "or \":password\"";
+        return NGX_ERROR;
+    }
+
+    if (colon != p
+        && ngx_http_rcache_redis_decode(cf->pool, &rcf->user, p, colon, err)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_rcache_redis_decode(cf->pool, &rcf->password, colon + 1,
+                                        last, err);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_redis_url_db(ngx_http_rcache_redis_conf_t *rcf, u_char *p,
+    u_char *last, char **err)
+{
+    ngx_int_t  n;
+
+    if (p == last) {
+        return NGX_OK;
+    }
+
+    n = ngx_atoi(p, last - p);
+
+    if (n == NGX_ERROR || n > NGX_HTTP_RCACHE_DB_MAX) {
+        *err = "the database must be a number from 0 to 65535";
+        return NGX_ERROR;
+    }
+
+    rcf->db = n;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_redis_url_host(ngx_conf_t *cf,
+    ngx_http_rcache_redis_conf_t *rcf, ngx_str_t *host, char **err)
+{
+    ngx_url_t  u;
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+
+    u.url.len = host->len;
+    u.url.data = ngx_pstrdup(cf->pool, host);
+    if (u.url.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    u.default_port = NGX_HTTP_RCACHE_PORT;
+    u.no_resolve = 1;
+
+    if (ngx_parse_url(cf->pool, &u) != NGX_OK) {
+        if (u.err) {
+            *err = u.err;
+        }
+
+        return NGX_ERROR;
+    }
+
+    if (u.naddrs == 0 && ngx_inet_resolve_host(cf->pool, &u) != NGX_OK) {
+
+        if (u.err == NULL) {
+            return NGX_ERROR;
+        }
+
+        /* Redis absent must not keep nginx from starting */
+
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0, "%s in redis \"%V\"",
+                           u.err, &rcf->url);
+    }
+
+    rcf->host = u.host;
+    rcf->port = u.port;
+    rcf->addrs = u.addrs;
+    rcf->naddrs = u.naddrs;
+
+    return NGX_OK;
+}
+
+
+/* percent-decoding that takes nothing for granted, unlike ngx_unescape_uri() */
+
+static ngx_int_t
+ngx_http_rcache_redis_decode(ngx_pool_t *pool, ngx_str_t *dst, u_char *p,
+    u_char *last, char **err)
+{
+    u_char     *d;
+    ngx_int_t   n;
+
+    dst->data = ngx_pnalloc(pool, last - p + 1);
+    if (dst->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (d = dst->data; p < last; p++) {
+
+        if (*p != '%') {
+            *d++ = *p;
+            continue;
+        }
+
+        n = (last - p > 2) ? ngx_hextoi(p + 1, 2) : NGX_ERROR;
+
+        if (n == NGX_ERROR) {
+            *err = "\"%\" in the user or the password must be followed by "
+                   "two hexadecimal digits, write \"%25\" for itself";
+            return NGX_ERROR;
+        }
+
+        *d++ = (u_char) n;
+        p += 2;
+    }
+
+    dst->len = d - dst->data;
+
+    return NGX_OK;
+}
+
+
+static u_char *
+ngx_http_rcache_redis_strrchr(u_char *p, u_char *last, u_char c)
+{
+    while (last > p) {
+        if (*--last == c) {
+            return last;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_int_t
+ngx_http_rcache_redis_password(ngx_conf_t *cf,
+    ngx_http_rcache_redis_conf_t *rcf)
+{
+    u_char      *last;
+    ssize_t      n;
+    ngx_str_t    name;
+    const char  *wrong;
+    u_char       buf[NGX_HTTP_RCACHE_PASSWORD_MAX + sizeof(CRLF)];
+
+    name = rcf->password_file;
+
+    if (ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    n = ngx_http_rcache_redis_read_file(cf, &name, buf, sizeof(buf));
+
+    if (n == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    last = buf + n;
+
+    if (last > buf && *(last - 1) == LF) {
+        last--;
+    }
+
+    if (last > buf && *(last - 1) == CR) {
+        last--;
+    }
+
+    wrong = NULL;
+
+    if (last == buf) {
+        wrong = "is empty";
+
+    } else if (ngx_strlchr(buf, last, LF)) {
+        wrong = "has more than one line";
+
+    } else if (last - buf > NGX_HTTP_RCACHE_PASSWORD_MAX) {
+        wrong = "is longer than 4096 bytes";
+    }
+
+    if (wrong) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "password file \"%V\" %s", &name, wrong);
+
+    } else {
+        rcf->password.len = last - buf;
+        rcf->password.data = ngx_pnalloc(cf->pool, rcf->password.len);
+
+        if (rcf->password.data) {
+            ngx_memcpy(rcf->password.data, buf, rcf->password.len);
+        }
+    }
+
+    ngx_explicit_memzero(buf, sizeof(buf));
+
+    return (wrong || rcf->password.data == NULL) ? NGX_ERROR : NGX_OK;
+}
+
+
+/* until the end or until the buffer is full; it may be a pipe as well */
+
+static ssize_t
+ngx_http_rcache_redis_read_file(ngx_conf_t *cf, ngx_str_t *name, u_char *buf,
+    size_t size)
+{
+    size_t    len;
+    ssize_t   n;
+    ngx_fd_t  fd;
+
+    fd = ngx_open_file(name->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_open_file_n " \"%V\" failed", name);
+        return NGX_ERROR;
+    }
+
+    len = 0;
+
+    do {
+        n = ngx_read_fd(fd, buf + len, size - len);
+
+        if (n == -1) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                               ngx_read_fd_n " \"%V\" failed", name);
+            break;
+        }
+
+        len += n;
+
+    } while (n > 0 && len < size);
+
+    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
+        ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
+                           ngx_close_file_n " \"%V\" failed", name);
+    }
+
+    return (n == -1) ? NGX_ERROR : (ssize_t) len;
+}

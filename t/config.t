@@ -1,0 +1,281 @@
+#!/usr/bin/perl
+
+# A mistake in the configuration is found by "nginx -t", and the message says
+# which directive, which value, and what would be right.  What is no mistake,
+# such as a Redis that is not there yet, must not keep nginx from starting.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+use RCache;
+
+my $t = RCache->new();
+my $origin = $t->origin(\&origin);
+my $absent = free_port();
+
+spit($t->dir . '/password', "secret\n");
+spit($t->dir . '/empty', '');
+
+my $url = 'server=redis://127.0.0.1:6379';
+my $dir = $t->dir;
+
+# what stands in http, then what stands in a location, and what the message
+# has to name: the directive, the value, what is right
+
+my @wrong = (
+    [ 'redis_proxy_cache_zone;', '', 'redis_proxy_cache_zone',
+        'number of arguments' ],
+    [ "redis_proxy_cache_zone api $url;", '',
+        'redis_proxy_cache_zone', '"api"', 'name:size' ],
+    [ "redis_proxy_cache_zone :1m $url;", '',
+        'redis_proxy_cache_zone', '":1m"', 'name:size' ],
+    [ "redis_proxy_cache_zone api: $url;", '',
+        'redis_proxy_cache_zone', '"api:"', 'name:size' ],
+    [ "redis_proxy_cache_zone api:x $url;", '',
+        'redis_proxy_cache_zone', '"api:x"', 'name:size' ],
+    [ "redis_proxy_cache_zone api:-1m $url;", '',
+        'redis_proxy_cache_zone', '"api:-1m"', 'name:size' ],
+    [ "redis_proxy_cache_zone api:1k $url;", '',
+        'redis_proxy_cache_zone', 'api:1k', 'at least' ],
+    [ "redis_proxy_cache_zone api:1m prefix=x:;", '',
+        'redis_proxy_cache_zone', 'server', 'redis://' ],
+    [ "redis_proxy_cache_zone api:1m server=;", '',
+        'redis_proxy_cache_zone', 'server=', 'redis://' ],
+    [ "redis_proxy_cache_zone api:1m server=127.0.0.1:6379;", '',
+        'redis_proxy_cache_zone', '127.0.0.1:6379', 'redis://' ],
+    [ "redis_proxy_cache_zone api:1m server=http://127.0.0.1;", '',
+        'redis_proxy_cache_zone', 'http://127.0.0.1', 'redis://' ],
+    [ "redis_proxy_cache_zone api:1m server=redis://;", '',
+        'redis_proxy_cache_zone', 'redis://', 'expected' ],
+    [ "redis_proxy_cache_zone api:1m server=redis://h:0;", '',
+        'redis_proxy_cache_zone', 'redis://h:0', 'expected' ],
+    [ "redis_proxy_cache_zone api:1m server=redis://h:65536;", '',
+        'redis_proxy_cache_zone', 'redis://h:65536', 'expected' ],
+    [ "redis_proxy_cache_zone api:1m server=redis://h:port;", '',
+        'redis_proxy_cache_zone', 'redis://h:port', 'expected' ],
+    [ "redis_proxy_cache_zone api:1m server=redis://h/db;", '',
+        'redis_proxy_cache_zone', 'redis://h/db', 'expected' ],
+    [ "redis_proxy_cache_zone api:1m server=redis://h/-1;", '',
+        'redis_proxy_cache_zone', 'redis://h/-1', 'expected' ],
+    [ "redis_proxy_cache_zone api:1m server=redis://[::1;", '',
+        'redis_proxy_cache_zone', 'redis://[::1', 'expected' ],
+    [ "redis_proxy_cache_zone api:1m server=redis://u:%zz\@h;", '',
+        'redis_proxy_cache_zone', 'expected' ],
+    [ "redis_proxy_cache_zone api:1m server=unix:;", '',
+        'redis_proxy_cache_zone', 'unix:', 'expected' ],
+    [ 'redis_proxy_cache_zone api:1m server=unix:/' . 'x' x 200 . ';', '',
+        'redis_proxy_cache_zone', 'unix:/xxx', 'expected' ],
+    [ "redis_proxy_cache_zone api:1m $url $url;", '',
+        'redis_proxy_cache_zone', $url, 'one server=' ],
+    [ "redis_proxy_cache_zone api:1m $url timeout=0;", '',
+        'redis_proxy_cache_zone', 'timeout=0', 'time' ],
+    [ "redis_proxy_cache_zone api:1m $url timeout=soon;", '',
+        'redis_proxy_cache_zone', 'timeout=soon', 'time' ],
+    [ "redis_proxy_cache_zone api:1m $url connect_timeout=-1;", '',
+        'redis_proxy_cache_zone', 'connect_timeout=-1', 'time' ],
+    [ "redis_proxy_cache_zone api:1m $url connect_timeout=;", '',
+        'redis_proxy_cache_zone', 'connect_timeout=', 'time' ],
+    [ "redis_proxy_cache_zone api:1m $url queue=0;", '',
+        'redis_proxy_cache_zone', 'queue=0', 'number' ],
+    [ "redis_proxy_cache_zone api:1m $url queue=many;", '',
+        'redis_proxy_cache_zone', 'queue=many', 'number' ],
+    [ "redis_proxy_cache_zone api:1m $url db=x;", '',
+        'redis_proxy_cache_zone', 'db=x', 'number' ],
+    [ "redis_proxy_cache_zone api:1m $url 'prefix=a{b}';", '',
+        'redis_proxy_cache_zone', 'prefix=a{b}', 'without' ],
+    [ "redis_proxy_cache_zone api:1m $url prefix=" . 'p' x 300 . ';', '',
+        'redis_proxy_cache_zone', 'prefix=ppp', '256' ],
+    [ "redis_proxy_cache_zone api:1m $url frobnicate=1;", '',
+        'redis_proxy_cache_zone', 'frobnicate=1', 'expected' ],
+    [ "redis_proxy_cache_zone api:1m $url password_file=$dir/none;", '',
+        "$dir/none" ],
+    [ "redis_proxy_cache_zone api:1m $url password_file=$dir/empty;", '',
+        "$dir/empty", 'empty' ],
+    [ "redis_proxy_cache_zone api:1m $url;\n"
+        . "redis_proxy_cache_zone api:1m $url;", '',
+        'redis_proxy_cache_zone', '"api"', 'duplicate' ],
+
+    [ 'zone', 'redis_proxy_cache;', 'redis_proxy_cache',
+        'number of arguments' ],
+    [ 'zone', 'redis_proxy_cache "";', 'redis_proxy_cache', '""', 'zone' ],
+    [ 'zone', 'redis_proxy_cache nowhere;', 'redis_proxy_cache', '"nowhere"',
+        'redis_proxy_cache_zone' ],
+    [ 'zone', 'redis_proxy_cache api; redis_proxy_cache api;',
+        'redis_proxy_cache', 'duplicate' ],
+    [ 'zone', 'redis_proxy_cache_key "";', 'redis_proxy_cache_key', '""',
+        'a key' ],
+    [ 'zone', 'redis_proxy_cache_key $no_such;', 'no_such' ],
+    [ 'zone', 'redis_proxy_cache_key a; redis_proxy_cache_key b;',
+        'redis_proxy_cache_key', 'duplicate' ],
+    [ 'zone', 'redis_proxy_cache_valid x;', 'redis_proxy_cache_valid', '"x"',
+        'time' ],
+    [ 'zone', 'redis_proxy_cache_valid 200 x;', 'redis_proxy_cache_valid',
+        '"x"', 'time' ],
+    [ 'zone', 'redis_proxy_cache_valid 99 1m;', 'redis_proxy_cache_valid',
+        '"99"', 'status' ],
+    [ 'zone', 'redis_proxy_cache_valid all 1m;', 'redis_proxy_cache_valid',
+        '"all"', 'any' ],
+    [ 'zone', 'redis_proxy_cache_valid 600 1m;', 'redis_proxy_cache_valid',
+        '"600"', 'status' ],
+    [ 'zone', 'redis_proxy_cache_methods BREW;', 'redis_proxy_cache_methods',
+        '"BREW"', 'GET' ],
+    [ 'zone', 'redis_proxy_cache_max_size x;', 'redis_proxy_cache_max_size',
+        '"x"', 'size' ],
+    [ 'zone', 'redis_proxy_cache_max_size -1;', 'redis_proxy_cache_max_size',
+        '"-1"', 'size' ],
+    [ 'zone', 'redis_proxy_cache_budget x;', 'redis_proxy_cache_budget',
+        '"x"', 'time' ],
+    [ 'zone', 'redis_proxy_cache_budget 0;', 'redis_proxy_cache_budget',
+        '"0"', 'time' ],
+    [ 'zone', 'redis_proxy_cache_bypass;', 'redis_proxy_cache_bypass',
+        'number of arguments' ],
+    [ 'zone', 'redis_proxy_no_cache;', 'redis_proxy_no_cache',
+        'number of arguments' ],
+    [ 'zone', "redis_proxy_cache_zone b:1m $url;", 'redis_proxy_cache_zone',
+        'not allowed here' ],
+);
+
+for (@wrong) {
+    my ($http, $location, @named) = @$_;
+
+    my ($status, $said) = check($http, $location);
+    my $what = $location || substr $http, 0, 90;
+
+    isnt($status, 0, "refused: $what");
+    my @missing = grep { index($said, $_) < 0 } @named;
+    is_deeply(\@missing, [], 'the message names it all')
+        or diag("missing: @missing\n$said");
+    like($said, qr{nginx\.conf:\d+|unknown "no_such"}, 'and the place');
+    unlike($said, qr/secret/, 'but no password');
+}
+
+# a wrong URL is shown without its password
+
+my ($status, $said) = check(
+    'redis_proxy_cache_zone api:1m server=redis://joe:hush@h:port;', '');
+isnt($status, 0, 'refused: a URL with a password in it');
+unlike($said, qr/hush/, 'the message does not tell the password');
+
+# what is right
+
+my @right = (
+    [ "redis_proxy_cache_zone api:1m $url;", 'redis_proxy_cache api;' ],
+    [ 'redis_proxy_cache_zone api:1m server=redis://127.0.0.1;', '' ],
+    [ 'redis_proxy_cache_zone api:1m server=redis://127.0.0.1/15;', '' ],
+    [ 'redis_proxy_cache_zone api:1m server=redis://:pw@127.0.0.1/;', '' ],
+    [ 'redis_proxy_cache_zone api:1m server=redis://u:p%40%2f@127.0.0.1:1/2;',
+        '' ],
+    [ 'redis_proxy_cache_zone api:1m server=redis://[::1]:6379/0;', '' ],
+    [ 'redis_proxy_cache_zone api:1m server=redis://localhost:6379;', '' ],
+    [ 'redis_proxy_cache_zone api:1m server=unix:/run/redis.sock db=3;', '' ],
+    [ "redis_proxy_cache_zone api:64k $url prefix= user=u password=p "
+        . 'connect_timeout=50ms timeout=1s queue=1;', '' ],
+    [ "redis_proxy_cache_zone api:1m $url password_file=$dir/password;", '' ],
+    [ "redis_proxy_cache_zone a:1m $url;\nredis_proxy_cache_zone b:1m $url;",
+        'redis_proxy_cache b;' ],
+    [ 'zone', 'redis_proxy_cache off;' ],
+    [ 'zone', 'redis_proxy_cache $arg_zone;' ],
+    [ 'zone', 'redis_proxy_cache api; redis_proxy_cache_key $uri$is_args$args;'
+        . ' redis_proxy_cache_valid 10m; redis_proxy_cache_valid 404 1m;'
+        . ' redis_proxy_cache_valid any 5s; redis_proxy_cache_methods GET HEAD;'
+        . ' redis_proxy_cache_bypass $arg_a $arg_b;'
+        . ' redis_proxy_no_cache $arg_a $arg_b;'
+        . ' redis_proxy_cache_max_size 512k; redis_proxy_cache_budget 50ms;' ],
+);
+
+for (@right) {
+    my ($http, $location) = @$_;
+
+    my ($status, $said) = check($http, $location);
+    is($status, 0, 'accepted: ' . ($location || $http)) or diag($said);
+}
+
+# a zone may be declared behind its use
+
+($status, $said) = check('', 'redis_proxy_cache late;',
+                         "redis_proxy_cache_zone late:1m $url;");
+is($status, 0, 'accepted: a zone declared behind its use') or diag($said);
+
+# a host that does not resolve is a warning
+
+my $unresolved =
+    'redis_proxy_cache_zone api:1m server=redis://no-such-host.invalid:6379;';
+
+($status, $said) = check($unresolved, 'redis_proxy_cache api;');
+is($status, 0, 'a host that does not resolve is no error');
+like($said, qr/\[warn\].*no-such-host\.invalid/, 'but a warning');
+
+# nginx starts and serves without Redis, and leaves again
+
+for (
+    [ "server=redis://127.0.0.1:$absent", 'there is no Redis' ],
+    [ "server=unix:$dir/absent.sock", 'there is no socket' ],
+    [ 'server=redis://no-such-host.invalid', 'there is no such host' ],
+) {
+    my ($server, $name) = @$_;
+
+    my $nginx = $t->nginx(<<"CONF");
+    redis_proxy_cache_zone  api:1m $server;
+
+    server {
+        listen  127.0.0.1:%%PORT%%;
+
+        location / {
+            proxy_pass         http://%%ORIGIN%%;
+            redis_proxy_cache  api;
+        }
+    }
+CONF
+
+    for my $time (1 .. 3) {
+        my $r = $nginx->get('/');
+        is($r->status, 200, "$name: requests are served");
+        is($r->verdict, 'MISS redis_down', 'as misses');
+        is($r->body, 'from the origin', 'by the origin');
+    }
+
+    ok($nginx->reload(old => 1), 'a reload works');
+    is($nginx->get('/')->status, 200, 'and requests are served');
+    ok($nginx->stop(), 'it can be stopped');
+}
+
+$t->done();
+
+
+sub check {
+    my ($http, $location, $behind) = @_;
+
+    $http = "redis_proxy_cache_zone api:1m $url;" if $http eq 'zone';
+    $behind //= '';
+
+    my $nginx = $t->nginx_new(<<"CONF", settle => 0);
+    $http
+
+    server {
+        listen  127.0.0.1:%%PORT%%;
+
+        location / {
+            $location
+            proxy_pass  http://%%ORIGIN%%;
+        }
+    }
+
+    $behind
+CONF
+
+    my ($status, $said) = $nginx->check();
+    pop @{ $t->{nginxes} };
+
+    return ($status, $said);
+}
+
+
+sub origin {
+    my ($req, $reply) = @_;
+
+    $reply->send(200, [ 'Cache-Control' => 'max-age=60' ], 'from the origin');
+}

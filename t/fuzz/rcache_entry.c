@@ -1,0 +1,228 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/*
+ * The input is a mode, 1 byte, the clock, 8 bytes, and a stored value.  With
+ * bits of the mode set the harness does what a liar in Redis would do, or no
+ * input would come past the checksums.
+ *
+ * Whatever is accepted lies inside the value, has numbers that can be
+ * reckoned with, and encodes to the same bytes again.
+ */
+
+
+#include "fuzz.h"
+
+#include "rcache_entry.h"
+
+
+#define MODE_SUMS    0x01        /* checksums are right */
+#define MODE_LENGTH  0x02        /* the length of the body is right */
+#define MODE_MAGIC   0x04        /* magic, version, length of fixed part */
+#define MODE_STATUS  0x08        /* the status is that of the head */
+#define MODE_KEY     0x10        /* it is asked for with its own key */
+
+
+static uint64_t
+get(const u_char *p, size_t bytes)
+{
+    uint64_t  n;
+
+    n = 0;
+
+    while (bytes--) {
+        n = n << 8 | p[bytes];
+    }
+
+    return n;
+}
+
+
+static void
+put(u_char *p, uint64_t n, size_t bytes)
+{
+    while (bytes--) {
+        *p++ = (u_char) n;
+        n >>= 8;
+    }
+}
+
+
+static void
+lie(u_char *p, size_t size, unsigned mode, rcache_str_t *key)
+{
+    uint64_t  fixed, klen, hlen, body;
+
+    if (size < RCACHE_ENTRY_FIXED) {
+        return;
+    }
+
+    if (mode & MODE_MAGIC) {
+        memcpy(p, "RPC\x01", 4);
+        put(p + 4, RCACHE_ENTRY_FIXED, 2);
+    }
+
+    fixed = get(p + 4, 2);
+    klen = get(p + 60, 4);
+    hlen = get(p + 64, 4);
+
+    /* all three are small, they cannot overflow 64 bits */
+
+    body = fixed + klen + hlen;
+
+    if (fixed < RCACHE_ENTRY_FIXED || body > size) {
+        return;
+    }
+
+    if (mode & MODE_LENGTH) {
+        put(p + 40, size - body, 8);
+    }
+
+    if ((mode & MODE_STATUS) && hlen >= 12) {
+        put(p + 6, (p[fixed + klen + 9] - '0') * 100
+                   + (p[fixed + klen + 10] - '0') * 10
+                   + (p[fixed + klen + 11] - '0'), 2);
+    }
+
+    if (mode & MODE_KEY) {
+        key->data = p + fixed;
+        key->len = klen;
+    }
+
+    if (mode & MODE_SUMS) {
+        put(p + 16, rcache_sum(p + body, size - body), 8);
+        put(p + 8, rcache_sum(p + 16, body - 16), 8);
+    }
+}
+
+
+static void
+check_inside(const rcache_str_t *s, const u_char *p, size_t len)
+{
+    fuzz_assert(s->data >= p && s->data <= p + len);
+    fuzz_assert(s->len <= (size_t) (p + len - s->data));
+}
+
+
+static void
+check_head(rcache_entry_t *e)
+{
+    int             rc, n;
+    rcache_str_t    line, name, value;
+    rcache_head_t   h;
+
+    if (rcache_head_status(&h, &e->head, &line) != RCACHE_OK) {
+        return;
+    }
+
+    check_inside(&line, e->head.data, e->head.len);
+
+    n = (line.data[0] - '0') * 100 + (line.data[1] - '0') * 10
+        + (line.data[2] - '0');
+    fuzz_assert(n == e->status);
+
+    while ((rc = rcache_head_next(&h, &name, &value)) == RCACHE_OK) {
+        check_inside(&name, e->head.data, e->head.len);
+        check_inside(&value, e->head.data, e->head.len);
+        fuzz_assert(rcache_head_valid(&name, &value));
+    }
+
+    fuzz_assert(rc == RCACHE_DONE || rc == RCACHE_ERROR);
+}
+
+
+static void
+check_again(rcache_entry_t *e, const u_char *p, size_t size)
+{
+    u_char          *copy, *last;
+    size_t           len;
+    rcache_entry_t   d;
+
+    len = rcache_entry_size(e);
+    copy = malloc(len + e->body.len);
+    fuzz_assert(copy);
+
+    last = rcache_entry_encode(copy, e);
+    fuzz_assert(last == copy + len);
+
+    if (e->body.len) {
+        memcpy(last, e->body.data, e->body.len);
+    }
+
+    len += e->body.len;
+
+    fuzz_assert(rcache_entry_decode(&d, copy, len, &e->key) == RCACHE_OK);
+    fuzz_assert(d.created == e->created && d.lifetime == e->lifetime
+                && d.age == e->age && d.fetch == e->fetch
+                && d.flags == e->flags && d.status == e->status
+                && d.body_sum == e->body_sum && d.body_len == e->body_len);
+    fuzz_assert(d.head.len == e->head.len && d.body.len == e->body.len);
+
+    /* unless there was something that this version does not know */
+
+    if (get(p + 4, 2) == RCACHE_ENTRY_FIXED && get(p + 68, 4) == 0) {
+        fuzz_assert(len == size && memcmp(copy, p, size) == 0);
+    }
+
+    free(copy);
+}
+
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    int              rc;
+    u_char          *p;
+    int64_t          age, now;
+    unsigned         mode;
+    rcache_str_t     key;
+    rcache_entry_t   e;
+
+    mode = (unsigned) fuzz_int(&data, &size, 1);
+    now = fuzz_int(&data, &size, 8);
+
+    p = fuzz_copy(data, size);
+
+    key.data = (u_char *) "key";
+    key.len = 3;
+
+    lie(p, size, mode, &key);
+
+    rc = rcache_entry_decode(&e, p, size, &key);
+
+    if (rc != RCACHE_OK) {
+        fuzz_assert(rc == RCACHE_ENTRY_CORRUPT || rc == RCACHE_ENTRY_VERSIONED
+                    || rc == RCACHE_ENTRY_OTHER);
+        free(p);
+        return 0;
+    }
+
+    check_inside(&e.key, p, size);
+    check_inside(&e.head, p, size);
+    check_inside(&e.body, p, size);
+
+    fuzz_assert(e.body.data + e.body.len == p + size);
+    fuzz_assert(e.body_len == e.body.len);
+    fuzz_assert(e.head.len <= RCACHE_HEAD_MAX);
+    fuzz_assert(e.status >= 200 && e.status <= 599);
+    fuzz_assert(e.created >= 0 && e.lifetime >= 0);
+    fuzz_assert(e.key.len == key.len
+                && memcmp(e.key.data, key.data, key.len) == 0);
+
+    age = rcache_entry_age(&e, now);
+    fuzz_assert(age >= e.age);
+
+    if (rcache_entry_fresh(&e, now) && now >= e.created) {
+        fuzz_assert(age - e.age <= e.lifetime / 1000);
+    }
+
+    check_head(&e);
+    check_again(&e, p, size);
+
+    free(p);
+
+    return 0;
+}

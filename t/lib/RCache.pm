@@ -1,0 +1,219 @@
+# The stage of a test: a temporary folder with nginx, Redis and origins in
+# it, all of them gone when the test ends, however it ends.
+#
+#     my $t = RCache->new();
+#     my $redis = $t->redis();
+#     my $origin = $t->origin(\&origin);
+#     my $nginx = $t->nginx(<<'EOF');
+#     ...
+#     EOF
+#     is($nginx->get('/')->verdict, 'MISS -', 'the first is a miss');
+#     $t->done();
+#
+# Environment: TEST_NGINX_BINARY, TEST_NGINX_MODULE (empty: built in),
+# TEST_NGINX_GLOBALS (lines for nginx.conf), TEST_REDIS_BINARY, TEST_KEEP
+# (the folder stays), TEST_PATIENCE (seconds), TEST_LOG_LEVEL.
+
+package RCache;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use File::Path ();
+use File::Temp ();
+use Test::More;
+
+use RCache::FakeRedis;
+use RCache::HTTP;
+use RCache::Nginx;
+use RCache::Origin;
+use RCache::Redis;
+use RCache::Util qw(wait_for free_port slurp spit spawn stop_pid patience);
+
+our @EXPORT = qw(wait_for free_port slurp spit);
+
+my $current;
+
+
+sub new {
+    my ($class) = @_;
+
+    if (RCache::Nginx::module() ne '' && !-e RCache::Nginx::module()) {
+        die 'there is no ' . RCache::Nginx::module() . ": run make first\n";
+    }
+
+    my $self = bless {
+        dir => File::Temp::tempdir('rcache-XXXXXX', TMPDIR => 1),
+        pid => $$, started => [], nginxes => [], redises => [],
+        origins => [], vars => {}
+    }, $class;
+
+    chmod 0755, $self->{dir};
+    $current = $self;
+
+    $SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
+    $SIG{ALRM} = sub { die "the test took too long\n" };
+    alarm($ENV{TEST_TIMEOUT} || 900);
+
+    return $self;
+}
+
+
+sub dir { return $_[0]{dir} }
+
+
+# %%NAME%% of configurations made from now on.
+
+sub set {
+    my ($self, %vars) = @_;
+
+    $self->{vars}{$_} = $vars{$_} for CORE::keys %vars;
+    return;
+}
+
+
+# A started redis-server; %%REDIS%% is its URL.  %o as in RCache::Redis, and
+# name: another than REDIS.
+
+sub redis {
+    my ($self, %o) = @_;
+
+    my $name = delete $o{name} || 'REDIS';
+    my $redis = RCache::Redis->new(dir => "$self->{dir}/" . lc $name, %o);
+
+    push @{ $self->{redises} }, $redis;
+    push @{ $self->{started} }, $redis;
+    $self->{redis} ||= $redis;
+    $self->set($name => $redis->url());
+
+    return $redis;
+}
+
+
+sub fake_redis {
+    my ($self, $script, %o) = @_;
+
+    my $fake = RCache::FakeRedis->new(
+        dir => "$self->{dir}/fake-" . ++$self->{fakes},
+        script => $script, %o
+    );
+
+    push @{ $self->{started} }, $fake;
+    return $fake;
+}
+
+
+# A started origin; %%ORIGIN%% is its address and port.
+
+sub origin {
+    my ($self, $handler, %o) = @_;
+
+    my $name = delete $o{name} || 'ORIGIN';
+    my $origin = RCache::Origin->new(
+        dir => "$self->{dir}/" . lc $name, handler => $handler, %o
+    );
+
+    push @{ $self->{origins} }, $origin;
+    push @{ $self->{started} }, $origin;
+    $self->set($name => $origin->addr());
+
+    return $origin;
+}
+
+
+# nginx with this in its http block; %o as in RCache::Nginx.
+
+sub nginx {
+    my ($self, $http, %o) = @_;
+
+    return $self->nginx_new($http, %o)->start();
+}
+
+
+sub nginx_new {
+    my ($self, $http, %o) = @_;
+
+    my $nginx = RCache::Nginx->new(
+        dir => "$self->{dir}/nginx-" . ++$self->{nginx_count}, http => $http,
+        redis => $self->{redis}, %o, vars => { %{ $self->{vars} },
+                                              %{ $o{vars} || {} } }
+    );
+
+    push @{ $self->{nginxes} }, $nginx;
+    return $nginx;
+}
+
+
+# A certificate and its key for "localhost"; the two file names.
+
+sub certificate {
+    my ($self) = @_;
+
+    my ($crt, $key) = ("$self->{dir}/tls.crt", "$self->{dir}/tls.key");
+    my $pid = spawn(
+        argv => [ qw(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj
+                     /CN=localhost -keyout), $key, '-out', $crt ],
+        log => "$self->{dir}/openssl.log"
+    );
+    stop_pid($pid, 0);
+
+    die slurp("$self->{dir}/openssl.log") if !-s $crt;
+    return ($crt, $key);
+}
+
+
+# The end of a test: what must hold for all of them, and the count.
+
+sub done {
+    my ($self) = @_;
+
+    for my $redis (grep { $_->running() } @{ $self->{redises} }) {
+        my @immortal = eval { $redis->immortal() };
+        is_deeply(\@immortal, [], 'every key in Redis has a TTL');
+    }
+
+    for my $nginx (@{ $self->{nginxes} }) {
+        ok($nginx->stop(), 'nginx stops when it is told to')
+            if $nginx->running();
+        my @faults = $nginx->faults();
+        is_deeply(\@faults, [], 'nothing alarming is in error.log');
+    }
+
+    for my $origin (@{ $self->{origins} }) {
+        is($origin->complaints(), '', 'the origin followed its script');
+    }
+
+    done_testing();
+    return;
+}
+
+
+sub cleanup {
+    my ($self) = @_;
+
+    $_->stop() for @{ $self->{nginxes} }, @{ $self->{started} };
+
+    if ($ENV{TEST_KEEP}) {
+        diag("kept $self->{dir}");
+
+    } else {
+        File::Path::remove_tree($self->{dir});
+    }
+
+    return;
+}
+
+
+END {
+    if ($current && $current->{pid} == $$) {
+        my $status = $?;
+        alarm 0;
+        $SIG{$_} = 'IGNORE' for qw(INT TERM);
+        eval { $current->cleanup(); 1 } or warn $@;
+        $? = $status;
+    }
+}
+
+
+1;

@@ -1,0 +1,159 @@
+#!/usr/bin/perl
+
+# "nginx -s reload" is daily business: under load no request may fail by it,
+# what was accepted for the store must arrive there, and no old worker may
+# stay because of its connections to Redis.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+use RCache;
+use RCache::Util qw(spawn stop_pid alive);
+
+my $reloads = 20;
+
+my $t = RCache->new();
+my $redis = $t->redis();
+my $origin = $t->origin(\&origin);
+
+my $nginx = $t->nginx(<<'CONF', workers => 2, settle => 0);
+    redis_proxy_cache_zone      api:1m server=%%REDIS%%
+                                connect_timeout=5s timeout=5s;
+    redis_proxy_cache_budget    5s;
+    redis_proxy_cache_max_size  32m;
+
+    server {
+        listen  127.0.0.1:%%PORT%%;
+
+        location / {
+            proxy_pass         http://%%ORIGIN%%;
+            redis_proxy_cache  api;
+        }
+    }
+CONF
+
+# twenty times under load: hits and misses from three clients
+
+my $stop = $t->dir . '/stop';
+my @clients = map { my $n = $_; spawn(code => sub { client($n) },
+                    log => $t->dir . "/client-$n") } 1 .. 3;
+
+my $done = 0;
+for (1 .. $reloads) {
+    $nginx->reload() and $done++;
+}
+
+spit($stop, '');
+for my $n (1 .. 3) {
+    stop_pid($clients[$n - 1], 0);
+    my ($count, @failed) = split /\n/, slurp($t->dir . "/client-$n");
+    is_deeply(\@failed, [], "client $n saw no failure");
+    cmp_ok($count, '>', 50, "in $count requests");
+}
+
+is($done, $reloads, "$reloads reloads");
+ok(wait_for { $nginx->workers() == 2 }, 'no old worker is left');
+is($nginx->get('/hot-1')->verdict, 'HIT -', 'the cache works');
+unlike($nginx->errors(), qr/is down/, 'and Redis never seemed to be away');
+
+# a worker that has to go finishes what it accepted: more than the sockets
+# hold, to a Redis that does not read
+
+my $c = $nginx->connect();
+$c->send(RCache::HTTP::format_request('GET', '/large'));
+ok(wait_for { $origin->count('/large') }, 'a large response is on its way');
+$redis->freeze();
+$origin->say('go');
+my $r = $c->response('GET');
+is(length $r->body, length large(), 'the client has all of it');
+$c->close();
+
+my %old = map { $_ => 1 } $nginx->workers();
+ok($nginx->reload(), 'a reload while the store waits for Redis');
+is(scalar(grep { $old{$_} } $nginx->workers()), 1,
+   'the one that has to store it is still there');
+$redis->thaw();
+ok($redis->wait_key('api:{http://localhost/large}'), 'the store is finished');
+ok(wait_for { !grep { $old{$_} } $nginx->workers() }, 'and the worker goes');
+$r = $nginx->get('/large');
+is($r->verdict, 'HIT -', 'it is a hit');
+ok($r->body eq large(), 'of the right bytes');
+
+# a lookup in flight
+
+$nginx->get('/other');
+$redis->wait_key('api:{http://localhost/other}');
+wait_for { $nginx->get('/other')->verdict eq 'HIT -' } for 1 .. 4;
+$redis->freeze();
+$c = $nginx->connect();
+$c->send(RCache::HTTP::format_request('GET', '/other'));
+%old = map { $_ => 1 } $nginx->workers();
+ok($nginx->reload(), 'a reload while a lookup waits for Redis');
+$redis->thaw();
+$r = $c->response('GET');
+is($r->status, 200, 'its client gets an answer');
+is($r->body, 'answer /other', 'the right one');
+$c->close();
+ok(wait_for { !grep { $old{$_} } $nginx->workers() }, 'and the worker goes');
+
+# Redis is frozen for good: that holds no worker for longer than the timeouts
+
+$redis->freeze();
+$c = $nginx->connect();
+$c->send(RCache::HTTP::format_request('GET', '/frozen'));
+%old = map { $_ => 1 } $nginx->workers();
+ok($nginx->reload(), 'a reload while Redis is frozen');
+$r = $c->response('GET');
+is($r->body, 'answer /frozen', 'the request is answered');
+$c->close();
+ok(wait_for { !grep { $old{$_} } $nginx->workers() },
+   'no worker waits for ever');
+$redis->thaw();
+
+$t->done();
+
+
+sub client {
+    my ($n) = @_;
+
+    my ($count, @failed) = (0);
+
+    while (!-e $stop) {
+        my $hot = $count % 4;
+        my $uri = $hot ? "/hot-$hot" : "/cold-$n-$count";
+        $count++;
+
+        my $r = eval {
+            my $c = RCache::HTTP->new(port => $nginx->port());
+            $c->request('GET', $uri);
+        };
+
+        push @failed, "$uri: " . ($r ? $r->line : $@ || 'no response')
+            if !$r || $r->status != 200 || !$r->complete
+               || $r->body ne "answer $uri";
+    }
+
+    print join("\n", $count, @failed), "\n";
+    return;
+}
+
+
+sub large { return 'the large body ' x 1_500_000 }
+
+
+sub origin {
+    my ($req, $reply) = @_;
+
+    my $body = 'answer ' . $req->uri;
+
+    if ($req->uri eq '/large') {
+        $reply->wait_word('go');
+        $body = large();
+    }
+
+    $reply->send(200, [ 'Cache-Control' => 'max-age=60' ], $body);
+}

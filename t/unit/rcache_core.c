@@ -1,0 +1,90 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+#include "unit.h"
+
+
+static void
+str_is_ignores_case(void **state)
+{
+    (void) state;
+
+    assert_true(rcache_str_is(&unit_str("Set-Cookie"), "set-cookie"));
+    assert_true(rcache_str_is(&unit_str("SET-COOKIE"), "Set-Cookie"));
+    assert_true(rcache_str_is(&unit_str(""), ""));
+}
+
+
+static void
+str_is_wants_the_whole_string(void **state)
+{
+    (void) state;
+
+    assert_false(rcache_str_is(&unit_str("Set-Cookie2"), "Set-Cookie"));
+    assert_false(rcache_str_is(&unit_str("Set-Cooki"), "Set-Cookie"));
+    assert_false(rcache_str_is(&unit_str(""), "a"));
+    assert_false(rcache_str_is(&unit_str("a"), ""));
+}
+
+
+/* a NUL and what is behind it count; the literal is not read past its end */
+
+static void
+str_is_sees_a_nul(void **state)
+{
+    (void) state;
+
+    assert_false(rcache_str_is(&unit_str("Age\0"), "Age"));
+    assert_false(rcache_str_is(&unit_str("Age\0Age\0Age\0Age"), "Age"));
+    assert_false(rcache_str_is(&unit_str("\0"), ""));
+}
+
+
+/* letters differ in the bit 0x20 only, other bytes must not be folded */
+
+static void
+str_is_folds_letters_only(void **state)
+{
+    (void) state;
+
+    assert_false(rcache_str_is(&unit_str("@"), "`"));
+    assert_false(rcache_str_is(&unit_str("["), "{"));
+    assert_false(rcache_str_is(&unit_str("\r"), "-"));
+    assert_false(rcache_str_is(&unit_str("\xC1"), "\xE1"));
+    assert_true(rcache_str_is(&unit_str("\xC1"), "\xC1"));
+}
+
+
+static void
+rfc9110_5_6_2_token(void **state)
+{
+    int   c, expected;
+
+    (void) state;
+
+    for (c = 0; c < 256; c++) {
+        expected = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')
+                   || (c >= 'a' && c <= 'z')
+                   || (c && c < 128 && strchr("!#$%&'*+-.^_`|~", c));
+
+        assert_int_equal(rcache_token[c] != 0, expected);
+    }
+}
+
+
+int
+main(void)
+{
+    const struct CMUnitTest  tests[] = {
+        cmocka_unit_test(str_is_ignores_case),
+        cmocka_unit_test(str_is_wants_the_whole_string),
+        cmocka_unit_test(str_is_sees_a_nul),
+        cmocka_unit_test(str_is_folds_letters_only),
+        cmocka_unit_test(rfc9110_5_6_2_token)
+    };
+
+    return cmocka_run_group_tests_name("rcache_core", tests, NULL, NULL);
+}

@@ -1,0 +1,803 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+#include "unit.h"
+
+#include "rcache_entry.h"
+
+
+#define HEAD  "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"
+#define KEY   "http://example.com/a"
+
+
+static rcache_entry_t
+entry(void)
+{
+    rcache_entry_t  e;
+
+    memset(&e, 0, sizeof(e));
+
+    e.created = 1700000000123;
+    e.lifetime = 60000;
+    e.age = 7;
+    e.fetch = 105;
+    e.flags = RCACHE_ENTRY_SHARED;
+    e.status = 200;
+    e.key = unit_str(KEY);
+    e.head = unit_str(HEAD);
+    e.body = unit_str("hello, world");
+    e.body_len = e.body.len;
+    e.body_sum = rcache_sum(e.body.data, e.body.len);
+
+    return e;
+}
+
+
+/* the stored value in an allocation of its exact size */
+
+static u_char *
+store(const rcache_entry_t *e, size_t *len)
+{
+    u_char  *p, *last;
+
+    *len = rcache_entry_size(e) + e->body.len;
+    p = malloc(*len);
+    assert_non_null(p);
+
+    last = rcache_entry_encode(p, e);
+    assert_int_equal(last - p, rcache_entry_size(e));
+
+    if (e->body.len) {
+        memcpy(last, e->body.data, e->body.len);
+    }
+
+    return p;
+}
+
+
+static void
+put(u_char *p, uint64_t n, int bytes)
+{
+    while (bytes--) {
+        *p++ = (u_char) n;
+        n >>= 8;
+    }
+}
+
+
+/* what a liar would do: the sum of the metadata is made to match again */
+
+static void
+fix(u_char *p, size_t body_at)
+{
+    put(p + 8, rcache_sum(p + 16, body_at - 16), 8);
+}
+
+
+static int
+decode(u_char *p, size_t len, const char *key)
+{
+    int             rc;
+    u_char         *copy;
+    rcache_str_t    k;
+    rcache_entry_t  e;
+
+    k = unit_cstr(key);
+    copy = unit_copy(p, len);
+
+    rc = rcache_entry_decode(&e, copy, len, &k);
+
+    free(copy);
+
+    return rc;
+}
+
+
+static void
+round_trip(void **state)
+{
+    u_char          *p;
+    size_t           len;
+    rcache_entry_t   e, d;
+
+    (void) state;
+
+    e = entry();
+    p = store(&e, &len);
+
+    memset(&d, 0x5a, sizeof(d));
+
+    assert_int_equal(rcache_entry_decode(&d, p, len, &e.key), RCACHE_OK);
+
+    assert_int_equal(d.created, e.created);
+    assert_int_equal(d.lifetime, e.lifetime);
+    assert_int_equal(d.body_sum, e.body_sum);
+    assert_int_equal(d.body_len, e.body_len);
+    assert_int_equal(d.age, e.age);
+    assert_int_equal(d.fetch, e.fetch);
+    assert_int_equal(d.flags, e.flags);
+    assert_int_equal(d.status, e.status);
+    unit_assert_str(d.key, KEY);
+    unit_assert_str(d.head, HEAD);
+    unit_assert_str(d.body, "hello, world");
+
+    /* no copies: the strings are in what was given */
+
+    assert_ptr_equal(d.key.data, p + RCACHE_ENTRY_FIXED);
+    assert_ptr_equal(d.body.data + d.body.len, p + len);
+
+    free(p);
+}
+
+
+static void
+round_trip_of_extremes(void **state)
+{
+    u_char          *p, *big;
+    size_t           len;
+    rcache_entry_t   e, d;
+
+    (void) state;
+
+    e = entry();
+    big = malloc(RCACHE_HEAD_MAX);
+    assert_non_null(big);
+    memset(big, 'h', RCACHE_HEAD_MAX);
+    memcpy(big, "HTTP/1.1 599", 12);
+
+    e.created = INT64_MAX;
+    e.lifetime = INT64_MAX;
+    e.age = UINT32_MAX;
+    e.fetch = UINT32_MAX;
+    e.flags = UINT32_MAX;
+    e.status = 599;
+    e.head.data = big;
+    e.head.len = RCACHE_HEAD_MAX;
+    e.body.len = 0;
+    e.body.data = NULL;
+    e.body_len = 0;
+    e.body_sum = rcache_sum(NULL, 0);
+
+    p = store(&e, &len);
+
+    assert_int_equal(rcache_entry_decode(&d, p, len, &e.key), RCACHE_OK);
+    assert_int_equal(d.created, INT64_MAX);
+    assert_int_equal(d.lifetime, INT64_MAX);
+    assert_int_equal(d.age, UINT32_MAX);
+    assert_int_equal(d.fetch, UINT32_MAX);
+    assert_int_equal(d.flags, UINT32_MAX);
+    assert_int_equal(d.status, 599);
+    assert_int_equal(d.head.len, RCACHE_HEAD_MAX);
+    assert_int_equal(d.body.len, 0);
+
+    free(p);
+    free(big);
+}
+
+
+/* docs/storage-format.md, byte by byte: other programs rely on it */
+
+static void
+layout_is_the_public_contract(void **state)
+{
+    u_char          *p;
+    u_char           expected[256];
+    size_t           len, body;
+    rcache_entry_t   e;
+
+    (void) state;
+
+    e = entry();
+    p = store(&e, &len);
+
+    body = 72 + sizeof(KEY) - 1 + sizeof(HEAD) - 1;
+    assert_true(body + 12 <= sizeof(expected));
+
+    memcpy(expected, "RPC\x01", 4);
+    put(expected + 4, 72, 2);
+    put(expected + 6, 200, 2);
+    put(expected + 16, rcache_sum((u_char *) "hello, world", 12), 8);
+    put(expected + 24, 1700000000123, 8);
+    put(expected + 32, 60000, 8);
+    put(expected + 40, 12, 8);
+    put(expected + 48, 7, 4);
+    put(expected + 52, 105, 4);
+    put(expected + 56, 1, 4);
+    put(expected + 60, sizeof(KEY) - 1, 4);
+    put(expected + 64, sizeof(HEAD) - 1, 4);
+    put(expected + 68, 0, 4);
+    memcpy(expected + 72, KEY, sizeof(KEY) - 1);
+    memcpy(expected + 72 + sizeof(KEY) - 1, HEAD, sizeof(HEAD) - 1);
+    memcpy(expected + body, "hello, world", 12);
+    fix(expected, body);
+
+    assert_int_equal(len, body + 12);
+    assert_memory_equal(p, expected, len);
+
+    free(p);
+}
+
+
+static void
+cut_short_or_longer(void **state)
+{
+    u_char          *p, *longer;
+    size_t           n, len;
+    rcache_entry_t   e;
+
+    (void) state;
+
+    e = entry();
+    p = store(&e, &len);
+
+    for (n = 0; n < len; n++) {
+        assert_int_equal(decode(p, n, KEY), RCACHE_ENTRY_CORRUPT);
+    }
+
+    longer = malloc(len + 1);
+    assert_non_null(longer);
+    memcpy(longer, p, len);
+    longer[len] = 'x';
+
+    assert_int_equal(decode(longer, len + 1, KEY), RCACHE_ENTRY_CORRUPT);
+    assert_int_equal(rcache_entry_decode(&e, NULL, 0, &e.key),
+                     RCACHE_ENTRY_CORRUPT);
+
+    free(longer);
+    free(p);
+}
+
+
+static void
+every_bit_flipped(void **state)
+{
+    int              rc;
+    u_char          *p;
+    size_t           n, len;
+    rcache_entry_t   e;
+
+    (void) state;
+
+    e = entry();
+    p = store(&e, &len);
+
+    for (n = 0; n < len * 8; n++) {
+        p[n / 8] ^= 1 << (n % 8);
+
+        rc = decode(p, len, KEY);
+
+        if (n / 8 == 3) {
+            assert_int_equal(rc, RCACHE_ENTRY_VERSIONED);
+
+        } else if (rc != RCACHE_ENTRY_CORRUPT) {
+            fail_msg("bit %zu of byte %zu: %d", n % 8, n / 8, rc);
+        }
+
+        p[n / 8] ^= 1 << (n % 8);
+    }
+
+    assert_int_equal(decode(p, len, KEY), RCACHE_OK);
+
+    free(p);
+}
+
+
+static void
+other_version(void **state)
+{
+    u_char          *p;
+    size_t           len;
+    rcache_entry_t   e;
+
+    (void) state;
+
+    e = entry();
+    p = store(&e, &len);
+
+    p[3] = 2;
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_VERSIONED);
+
+    /* a later version may have a shorter fixed part */
+
+    assert_int_equal(decode(p, 4, KEY), RCACHE_ENTRY_VERSIONED);
+
+    p[3] = 0;
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_VERSIONED);
+
+    p[0] = 'r';
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+
+    free(p);
+}
+
+
+static void
+other_key(void **state)
+{
+    u_char          *p;
+    size_t           len;
+    rcache_str_t     nul;
+    rcache_entry_t   e, d;
+
+    (void) state;
+
+    e = entry();
+    p = store(&e, &len);
+
+    assert_int_equal(decode(p, len, "http://example.com/b"),
+                     RCACHE_ENTRY_OTHER);
+    assert_int_equal(decode(p, len, "http://example.com/"),
+                     RCACHE_ENTRY_OTHER);
+    assert_int_equal(decode(p, len, "http://example.com/aa"),
+                     RCACHE_ENTRY_OTHER);
+    assert_int_equal(decode(p, len, "HTTP://example.com/a"),
+                     RCACHE_ENTRY_OTHER);
+    assert_int_equal(decode(p, len, ""), RCACHE_ENTRY_OTHER);
+
+    nul = unit_str(KEY "\0");
+    assert_int_equal(rcache_entry_decode(&d, p, len, &nul),
+                     RCACHE_ENTRY_OTHER);
+
+    free(p);
+}
+
+
+static void
+empty_key(void **state)
+{
+    u_char          *p;
+    size_t           len;
+    rcache_entry_t   e, d;
+
+    (void) state;
+
+    e = entry();
+    e.key.len = 0;
+    e.key.data = NULL;
+
+    p = store(&e, &len);
+
+    assert_int_equal(rcache_entry_decode(&d, p, len, &e.key), RCACHE_OK);
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_OTHER);
+
+    free(p);
+}
+
+
+/* lengths that lie, with a checksum that is right */
+
+static void
+lengths_that_lie(void **state)
+{
+    u_char          *p;
+    size_t           i, k, len, body;
+    rcache_entry_t   e;
+
+    static const struct {
+        int  at;
+        int  bytes;
+    } lengths[] = {
+        { 4, 2 }, { 40, 8 }, { 60, 4 }, { 64, 4 }
+    };
+
+    static const uint64_t  lies[] = {
+        0, 1, 71, 73, 2000, 0x7fff, 0xffff, 0x7fffffff, 0x80000000,
+        0xfffffffe, 0xffffffff, 0x7fffffffffffffff, 0x8000000000000000,
+        0xfffffffffffffffe, 0xffffffffffffffff
+    };
+
+    (void) state;
+
+    e = entry();
+    p = store(&e, &len);
+    body = rcache_entry_size(&e);
+
+    for (i = 0; i < 4; i++) {
+
+        for (k = 0; k < sizeof(lies) / sizeof(lies[0]); k++) {
+            put(p + lengths[i].at, lies[k], lengths[i].bytes);
+            fix(p, body);
+
+            assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+
+            free(p);
+            p = store(&e, &len);
+        }
+    }
+
+    free(p);
+}
+
+
+/*
+ * The length of the body makes up for another one that is too long, as it
+ * would if the sum of all wrapped around.
+ */
+
+static void
+lengths_that_lie_and_wrap_around(void **state)
+{
+    u_char          *p;
+    size_t           len;
+    rcache_entry_t   e;
+
+    (void) state;
+
+    e = entry();
+
+    p = store(&e, &len);
+    put(p + 60, 0xffffffff, 4);
+    put(p + 40, (uint64_t) len - 72 - 0xffffffff - e.head.len, 8);
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+    free(p);
+
+    p = store(&e, &len);
+    put(p + 64, RCACHE_HEAD_MAX, 4);
+    put(p + 40, (uint64_t) len - 72 - e.key.len - RCACHE_HEAD_MAX, 8);
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+    free(p);
+
+    p = store(&e, &len);
+    put(p + 4, 0xffff, 2);
+    put(p + 40, (uint64_t) len - 0xffff - e.key.len - e.head.len, 8);
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+    free(p);
+}
+
+
+/* a border between two parts is moved: all lengths still add up */
+
+static void
+lengths_that_lie_and_add_up(void **state)
+{
+    u_char          *p;
+    size_t           len;
+    rcache_entry_t   e;
+
+    (void) state;
+
+    e = entry();
+
+    p = store(&e, &len);
+    put(p + 60, e.key.len - 1, 4);
+    put(p + 64, e.head.len + 1, 4);
+    fix(p, rcache_entry_size(&e));
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+    free(p);
+
+    p = store(&e, &len);
+    put(p + 64, e.head.len - 1, 4);
+    put(p + 40, e.body.len + 1, 8);
+    fix(p, rcache_entry_size(&e) - 1);
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+    free(p);
+}
+
+
+static void
+head_is_bounded(void **state)
+{
+    u_char          *p, *big;
+    size_t           len;
+    rcache_entry_t   e;
+
+    (void) state;
+
+    e = entry();
+    big = malloc(RCACHE_HEAD_MAX + 1);
+    assert_non_null(big);
+    memset(big, 'h', RCACHE_HEAD_MAX + 1);
+    memcpy(big, HEAD, sizeof(HEAD) - 1);
+
+    e.head.data = big;
+    e.head.len = RCACHE_HEAD_MAX + 1;
+    p = store(&e, &len);
+
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+
+    free(p);
+
+    e.head.len = RCACHE_HEAD_MAX;
+    p = store(&e, &len);
+
+    assert_int_equal(decode(p, len, KEY), RCACHE_OK);
+
+    free(p);
+    free(big);
+}
+
+
+/* no checksum covers the status: it must be that of the head */
+
+static void
+status_is_that_of_the_head(void **state)
+{
+    u_char          *p;
+    size_t           i, len;
+    rcache_entry_t   e;
+
+    static const char  *heads[] = {
+        "", "H", "HTTP/1.1 20", "HTTP/1.1 201 OK\r\n\r\n",
+        "HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 2", "HTTP/1.1 1:0 OK\r\n\r\n",
+        "HTTP/1.1  200\r\n\r\n"
+    };
+
+    (void) state;
+
+    e = entry();
+
+    for (i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        e.head = unit_cstr(heads[i]);
+        p = store(&e, &len);
+
+        assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+
+        free(p);
+    }
+}
+
+
+static void
+values_out_of_range(void **state)
+{
+    u_char          *p;
+    size_t           i, len, body;
+    rcache_entry_t   e;
+
+    static const struct {
+        int       at;
+        int       bytes;
+        uint64_t  value;
+    } bad[] = {
+        { 6, 2, 0 },                             /* status */
+        { 6, 2, 199 },
+        { 6, 2, 600 },
+        { 6, 2, 65535 },
+        { 24, 8, 0x8000000000000000 },           /* created */
+        { 24, 8, 0xffffffffffffffff },
+        { 32, 8, 0x8000000000000000 },           /* lifetime */
+        { 32, 8, 0xffffffffffffffff }
+    };
+
+    (void) state;
+
+    e = entry();
+    body = rcache_entry_size(&e);
+
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        p = store(&e, &len);
+
+        put(p + bad[i].at, bad[i].value, bad[i].bytes);
+        fix(p, body);
+
+        assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+
+        free(p);
+    }
+}
+
+
+/* a longer fixed part is from a later minor format: known fields are read */
+
+static void
+longer_fixed_part_is_skipped(void **state)
+{
+    u_char          *p, *q;
+    size_t           len, body;
+    rcache_str_t     key;
+    rcache_entry_t   e, d;
+
+    (void) state;
+
+    e = entry();
+    key = e.key;
+    p = store(&e, &len);
+    body = rcache_entry_size(&e) + 16;
+
+    q = malloc(len + 16);
+    assert_non_null(q);
+
+    memcpy(q, p, 72);
+    memset(q + 72, 0xee, 16);
+    memcpy(q + 88, p + 72, len - 72);
+
+    put(q + 4, 88, 2);
+    put(q + 68, 0x12345678, 4);                  /* reserved, ignored */
+    fix(q, body);
+
+    assert_int_equal(rcache_entry_decode(&d, q, len + 16, &key), RCACHE_OK);
+    unit_assert_str(d.key, KEY);
+    unit_assert_str(d.head, HEAD);
+    unit_assert_str(d.body, "hello, world");
+
+    free(p);
+    free(q);
+}
+
+
+static void
+rfc9111_4_2_fresh(void **state)
+{
+    rcache_entry_t  e;
+
+    (void) state;
+
+    e = entry();
+    e.created = 1000000;
+    e.lifetime = 5000;
+
+    assert_true(rcache_entry_fresh(&e, 1000000));
+    assert_true(rcache_entry_fresh(&e, 1004999));
+    assert_false(rcache_entry_fresh(&e, 1005000));
+    assert_false(rcache_entry_fresh(&e, INT64_MAX));
+
+    e.lifetime = 0;
+    assert_false(rcache_entry_fresh(&e, 1000000));
+    assert_false(rcache_entry_fresh(&e, 999999));
+
+    e.lifetime = -1;
+    assert_false(rcache_entry_fresh(&e, 1000000));
+}
+
+
+/* the clocks of two instances differ, or one was set back by a year */
+
+static void
+rfc9111_4_2_fresh_and_clocks(void **state)
+{
+    rcache_entry_t  e;
+
+    (void) state;
+
+    e = entry();
+    e.created = 1700000000000;
+    e.lifetime = 5000;
+
+    assert_true(rcache_entry_fresh(&e, 1700000000000 - 1));
+    assert_true(rcache_entry_fresh(&e, 1700000000000 - 4999));
+    assert_false(rcache_entry_fresh(&e, 1700000000000 - 5000));
+    assert_false(rcache_entry_fresh(&e, 0));
+
+    e.created = INT64_MAX;
+    e.lifetime = INT64_MAX;
+    assert_true(rcache_entry_fresh(&e, INT64_MAX));
+    assert_false(rcache_entry_fresh(&e, 0));
+    assert_false(rcache_entry_fresh(&e, INT64_MIN));
+
+    e.created = INT64_MIN;
+    assert_false(rcache_entry_fresh(&e, INT64_MAX));
+
+    e.created = 0;
+    assert_true(rcache_entry_fresh(&e, INT64_MAX - 1));
+    assert_false(rcache_entry_fresh(&e, INT64_MAX));
+}
+
+
+static void
+rfc9111_4_2_3_current_age(void **state)
+{
+    rcache_entry_t  e;
+
+    (void) state;
+
+    e = entry();
+    e.created = 1000000;
+    e.age = 7;
+
+    assert_int_equal(rcache_entry_age(&e, 1000000), 7);
+    assert_int_equal(rcache_entry_age(&e, 1000999), 7);
+    assert_int_equal(rcache_entry_age(&e, 1001000), 8);
+    assert_int_equal(rcache_entry_age(&e, 1060000), 67);
+
+    /* the clock went back */
+
+    assert_int_equal(rcache_entry_age(&e, 999999), 7);
+    assert_int_equal(rcache_entry_age(&e, 0), 7);
+    assert_int_equal(rcache_entry_age(&e, INT64_MIN), 7);
+
+    e.created = INT64_MIN;
+    e.age = UINT32_MAX;
+    assert_true(rcache_entry_age(&e, INT64_MAX) > 0);
+}
+
+
+/* the published test values of XXH3-64 with seed 0 */
+
+static void
+sum_is_xxh3(void **state)
+{
+    (void) state;
+
+    assert_int_equal(rcache_sum(NULL, 0), 0x2d06800538d394c2);
+    assert_int_equal(rcache_sum((u_char *) "", 0), 0x2d06800538d394c2);
+    assert_int_equal(rcache_sum((u_char *) "abc", 3), 0x78af5f94892f3950);
+}
+
+
+typedef struct {
+    const u_char  *p;
+    size_t         rest;
+    size_t         piece;
+} pieces_t;
+
+
+static size_t
+next_piece(void *data, const u_char **p)
+{
+    size_t     n;
+    pieces_t  *pieces = data;
+
+    n = (pieces->rest < pieces->piece) ? pieces->rest : pieces->piece;
+
+    *p = pieces->p;
+
+    pieces->p += n;
+    pieces->rest -= n;
+
+    return n;
+}
+
+
+static void
+sum_of_pieces_is_the_sum(void **state)
+{
+    u_char    *p;
+    size_t     i, len, piece;
+    pieces_t   pieces;
+
+    (void) state;
+
+    p = malloc(20000);
+    assert_non_null(p);
+
+    for (i = 0; i < 20000; i++) {
+        p[i] = (u_char) (i * 7 + i / 251);
+    }
+
+    for (len = 0; len <= 20000; len = len * 2 + 1) {
+
+        for (piece = 1; piece <= 32768; piece *= 8) {
+            pieces.p = p;
+            pieces.rest = len;
+            pieces.piece = piece;
+
+            assert_int_equal(rcache_sum_pieces(next_piece, &pieces),
+                             rcache_sum(p, len));
+        }
+    }
+
+    free(p);
+}
+
+
+int
+main(void)
+{
+    const struct CMUnitTest  tests[] = {
+        cmocka_unit_test(round_trip),
+        cmocka_unit_test(round_trip_of_extremes),
+        cmocka_unit_test(layout_is_the_public_contract),
+        cmocka_unit_test(cut_short_or_longer),
+        cmocka_unit_test(every_bit_flipped),
+        cmocka_unit_test(other_version),
+        cmocka_unit_test(other_key),
+        cmocka_unit_test(empty_key),
+        cmocka_unit_test(lengths_that_lie),
+        cmocka_unit_test(lengths_that_lie_and_wrap_around),
+        cmocka_unit_test(lengths_that_lie_and_add_up),
+        cmocka_unit_test(head_is_bounded),
+        cmocka_unit_test(status_is_that_of_the_head),
+        cmocka_unit_test(values_out_of_range),
+        cmocka_unit_test(longer_fixed_part_is_skipped),
+        cmocka_unit_test(rfc9111_4_2_fresh),
+        cmocka_unit_test(rfc9111_4_2_fresh_and_clocks),
+        cmocka_unit_test(rfc9111_4_2_3_current_age),
+        cmocka_unit_test(sum_is_xxh3),
+        cmocka_unit_test(sum_of_pieces_is_the_sum)
+    };
+
+    return cmocka_run_group_tests_name("rcache_entry", tests, NULL, NULL);
+}
