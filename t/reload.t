@@ -74,8 +74,8 @@ $c->close();
 
 my %old = map { $_ => 1 } $nginx->workers();
 ok($nginx->reload(), 'a reload while the store waits for Redis');
-is(scalar(grep { $old{$_} } $nginx->workers()), 1,
-   'the one that has to store it is still there');
+ok(scalar(grep { $old{$_} } $nginx->workers()),
+   'the worker that has to store it is still there');
 $redis->thaw();
 ok($redis->wait_key('api:{http://localhost/large}'), 'the store is finished');
 ok(wait_for { !grep { $old{$_} } $nginx->workers() }, 'and the worker goes');

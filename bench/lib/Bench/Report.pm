@@ -57,13 +57,16 @@ sub machine {
         . 'measured ran on core %s; wrk, the origin, Redis and memcached on '
         . 'core %s. CPU is in microseconds per request, p50 and p99 are in '
         . 'microseconds; all are medians over the rounds, and +- is half the '
-        . 'range over the rounds.%s',
+        . 'range over the rounds.%s%s',
         POSIX::strftime('%Y-%m-%d', gmtime), $arg->{command}, $o->{rounds},
         $o->{seconds}, $n, $cpu // $u[4], ($kib // 0) / 1048576,
         $os // $u[0], $u[2], $arg->{stolen}, join(', ', @version),
         @{ $arg->{cores} },
         $o->{pace} ? " Misses of 16 KiB and more over several connections "
-                     . "were paced to at most $o->{pace} MiB/s." : '';
+                     . "were paced to at most $o->{pace} MiB/s." : '',
+        $arg->{load} > 0.5
+                     ? " **The machine was not quiet when this began: its load "
+                     . "was $arg->{load}.**" : '';
 
     return wrap($text);
 }
