@@ -5,7 +5,8 @@ build=$root/build
 module=ngx_http_redis_proxy_cache_module
 
 # what Debian's nginx has, for an nginx that is built from source
-debian_args="--with-compat --with-debug --with-pcre-jit --with-threads
+debian_args="--error-log-path=stderr --with-compat --with-debug
+    --with-pcre-jit --with-threads
     --with-http_ssl_module --with-http_v2_module
     --with-http_stub_status_module --with-http_realip_module
     --with-http_auth_request_module --with-http_dav_module

@@ -97,7 +97,7 @@ sub check_form {
                 complain($file, $n, 'longer than 80 columns');
             }
 
-            if ($line =~ /\t/ && !$tabs) {
+            if ($line =~ /\t/ && !$tabs && $file !~ /\.dict$/) {
                 complain($file, $n, 'a tab');
             }
 

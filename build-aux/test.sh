@@ -49,15 +49,15 @@ report() {
 
 
 : "${FUZZ_SECONDS:=3}"
-export FUZZ_SECONDS
 
 step "packages" build-aux/deps.sh build run test || report
 step "build" build-aux/module.sh || report
 
 step "lint" build-aux/lint.sh || :
-step "unit tests" make unit || :
+step "unit tests" make -j "$jobs" unit || :
 step "t/" build-aux/prove.sh "$(find_nginx)" "$build/$module.so" || :
-step "fuzz, $FUZZ_SECONDS s a target" make fuzz || :
+step "fuzz, $FUZZ_SECONDS s a target" \
+    make -j "$jobs" fuzz FUZZ_SECONDS="$FUZZ_SECONDS" || :
 step "t/ with ASan and UBSan" build-aux/asan.sh || :
 
 report

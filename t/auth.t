@@ -93,6 +93,18 @@ for (@ways) {
 
 $redis->cmd('SELECT', 0);
 
+# a large body over the socket, which takes it in small pieces
+
+for my $way ('unix', 'url') {
+    my $miss = $nginx->get("/$way/large");
+    ok($redis->wait_key("$way:{http://localhost/$way/large}"),
+       "$way: a large body is stored");
+    my $hit = $nginx->get("/$way/large");
+    is($hit->verdict, 'HIT -', 'and a hit');
+    ok($hit->body eq $miss->body && length $hit->body == 900_000,
+       'of the same bytes');
+}
+
 # each connection says who it is
 
 my $clients = $redis->cmd('CLIENT', 'LIST');
@@ -139,5 +151,11 @@ $t->done();
 sub origin {
     my ($req, $reply) = @_;
 
-    $reply->send(200, [ 'Cache-Control' => 'max-age=60' ], $req->uri);
+    my $body = $req->uri;
+
+    if ($body =~ /large/) {
+        $body = join '', map { sprintf "%06x\n\0\xff", $_ } 1 .. 100_000;
+    }
+
+    $reply->send(200, [ 'Cache-Control' => 'max-age=60' ], $body);
 }

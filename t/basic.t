@@ -163,6 +163,20 @@ ok(wait_for { $nginx->get('/brief')->verdict =~ /^(?:MISS|EXPIRED)/ },
    'and then no more');
 is($origin->count('/brief'), 2, 'the origin is asked again');
 
+# an entry that outlives its freshness, as after a PERSIST, is not served
+
+$nginx->get('/brief?kept');
+$key = 'api:{http://localhost/brief?kept}';
+$redis->wait_key($key);
+my $entry = $redis->get($key);
+ok(wait_for { !$redis->exists($key) }, 'a short life is over');
+$redis->cmd('SET', $key, $entry, 'PX', 60000);
+my $r = $nginx->get('/brief?kept');
+is($r->verdict, 'EXPIRED -', 'what is there but not fresh is expired');
+is($r->body, '/brief ' . $origin->latest->n, 'and fetched anew');
+$nginx->settle();
+is($nginx->get('/brief?kept')->verdict, 'HIT -', 'then it is fresh again');
+
 # keepalive: many answers on one connection
 
 my $c = $nginx->connect();

@@ -33,6 +33,27 @@ my $nginx = $t->nginx(<<'CONF');
             gzip             on;
             gzip_types       text/plain;
             gzip_min_length  100;
+            gzip_vary        on;
+        }
+
+        location /gunzip/ {
+            proxy_pass  http://%%ORIGIN%%;
+            gunzip      on;
+        }
+
+        location /charset/ {
+            proxy_pass        http://%%ORIGIN%%;
+            charset           koi8-r;
+            override_charset  on;
+        }
+
+        location /redirect/ {
+            proxy_pass  http://%%ORIGIN%%/there/;
+        }
+
+        location /trailer/ {
+            proxy_pass   http://%%ORIGIN%%;
+            add_trailer  X-Trailer yes;
         }
 
         location /sub/ {
@@ -50,7 +71,8 @@ my $nginx = $t->nginx(<<'CONF');
 
         location /add/ {
             proxy_pass  http://%%ORIGIN%%;
-            add_header  X-Verdict "$redis_proxy_cache_status/$redis_proxy_cache_reason";
+            add_header  X-Verdict
+                "$redis_proxy_cache_status/$redis_proxy_cache_reason";
             add_header  X-Who $arg_who;
             expires     1h;
         }
@@ -113,6 +135,46 @@ $hit = $nginx->get('/gzip/encoded', 'Accept-Encoding', 'gzip');
 is($hit->verdict, 'HIT -', 'a hit on what the origin encoded');
 is($hit->header('Content-Encoding'), 'x-own', 'keeps its encoding');
 is($hit->body, $miss->body, 'and its body');
+
+# gunzip: for those who do not take it
+
+$miss = $nginx->get('/gunzip/1');
+is($miss->body, $plain, 'uncompressed on a miss');
+$nginx->settle();
+$hit = $nginx->get('/gunzip/1');
+is($hit->verdict, 'HIT -', 'a hit');
+is($hit->body, $plain, 'is uncompressed as well');
+is($hit->header('Content-Encoding'), undef, 'and says so');
+$hit = $nginx->get('/gunzip/1', 'Accept-Encoding', 'gzip');
+is($hit->header('Content-Encoding'), 'gzip', 'others get it as it is');
+is(gunzip($hit->body), $plain, 'which is right');
+
+# headers that later filters make
+
+$miss = $nginx->get('/charset/1');
+$nginx->settle();
+$hit = $nginx->get('/charset/1');
+is($hit->verdict, 'HIT -', 'a hit with charset');
+is($hit->header('Content-Type'), 'text/plain; charset=koi8-r',
+   'has the charset of the location');
+is($miss->header('Content-Type'), 'text/plain; charset=koi8-r',
+   'as the miss');
+
+$miss = $nginx->get('/redirect/x');
+$nginx->settle();
+$hit = $nginx->get('/redirect/x');
+is($hit->verdict, 'HIT -', 'a hit on a redirect');
+like($hit->header('Location'), qr{^http://localhost(?::\d+)?/redirect/y$},
+     'whose Location is that of this server');
+is($hit->header('Location'), $miss->header('Location'), 'as the miss\'s');
+is(scalar(my @l = $hit->headers('Location')), 1, 'once');
+
+$miss = $nginx->get('/trailer/1');
+is($miss->body, $plain, 'a response to which nginx adds a trailer');
+$nginx->settle();
+$hit = $nginx->get('/trailer/1');
+is($hit->verdict, 'HIT -', 'is a hit');
+is($hit->body, $plain, 'of the same body');
 
 # sub_filter
 
@@ -188,6 +250,16 @@ sub gunzip {
 }
 
 
+sub gzip {
+    my ($data) = @_;
+
+    require IO::Compress::Gzip;
+    my $out = '';
+    IO::Compress::Gzip::gzip(\$data, \$out);
+    return $out;
+}
+
+
 sub origin {
     my ($req, $reply) = @_;
 
@@ -197,6 +269,16 @@ sub origin {
     if ($req->path eq '/ssi/page') {
         return $reply->send(200, \@fresh,
                             '[<!--#include virtual="/tail/y" -->]');
+    }
+
+    if ($req->path eq '/gunzip/1') {
+        return $reply->send(200, [ @fresh, 'Content-Encoding', 'gzip' ],
+                            gzip('the color of ' x 200));
+    }
+
+    if ($req->path eq '/there/x') {
+        return $reply->send(302, [ @fresh, 'Location', 'http://'
+                                   . $req->header('Host') . '/there/y' ], '');
     }
 
     if ($req->path eq '/gzip/encoded') {

@@ -125,7 +125,9 @@ is($nginx->get('/plain?a=1&b=2')->logged('key'),
 # bytes that only a header can bring; the full key is kept apart from others
 
 for my $key ('a b', "t\tab", 'tr{ick}:l', 'x}:v:1', "\xc3\xa9", '%', '"q"') {
-    (my $encoded = $key) =~ s/([{}\x00-\x20\x7f-\xff])/sprintf '%%%02X', ord $1/ge;
+    (my $encoded = $key)
+        =~ s/([{}\x00-\x20\x7f-\xff])/sprintf '%%%02X', ord $1/ge;
+
     is($nginx->get('/raw', 'X-Key', $key)->verdict, 'MISS -', "key $encoded");
     $nginx->settle();
     ok($redis->exists("p:{$encoded}"), 'is encoded in Redis');

@@ -56,6 +56,18 @@ my $nginx = $t->nginx(<<'CONF', vars => { CRT => $crt, KEY => $key });
             proxy_http_version  1.1;
         }
 
+        location /static/ {
+            alias                    %%DIR%%/html/;
+            redis_proxy_cache_valid  1m;
+        }
+
+        location /upgrade/ {
+            proxy_pass          http://%%ORIGIN%%;
+            proxy_http_version  1.1;
+            proxy_set_header    Upgrade $http_upgrade;
+            proxy_set_header    Connection upgrade;
+        }
+
         location /kept/ {
             proxy_pass          http://kept;
             proxy_http_version  1.1;
@@ -99,7 +111,8 @@ for my $location ('/', '/unbuffered/', '/unbuffered11/', '/kept/',
             }
 
             is(join(' ', $miss->verdict, $miss->complete, length $miss->body,
-                    $hit->verdict, $hit->complete, $hit->header('Content-Length')),
+                    $hit->verdict, $hit->complete,
+                    $hit->header('Content-Length')),
                "MISS - 1 $size HIT - 1 $size", $uri);
             ok($miss->body eq body($size) && $hit->body eq body($size),
                'all bytes are right');
@@ -171,28 +184,58 @@ is($nginx->get('/length/7001')->verdict, 'MISS -',
 # memory before it is captured to the end
 
 my $size = 4_000_001;
-$c = $nginx->connect(to => 'SLOW');
-$c->send(RCache::HTTP::format_request('GET', "/spooled/length/$size"));
-ok(wait_for { -s $nginx->{dir} . '/error.log'
-              && $nginx->lines('is buffered to a temporary file') },
-   'a large response to a slow client is spooled');
-my $r = $c->response('GET');
-is(md5_hex($r->body), md5_hex(body($size)), 'and arrives whole');
-$c->close();
 
-$nginx->settle();
-$r = $nginx->get("/spooled/length/$size");
-is($r->verdict, 'HIT -', 'it was stored');
-is(md5_hex($r->body), md5_hex(body($size)), 'and is right');
+for my $framing ('length', 'chunked') {
+    my $uri = "/spooled/$framing/$size";
 
-# a hit for a slow client
+    $nginx->mark();
+    $c = $nginx->connect(to => 'SLOW');
+    $c->send(RCache::HTTP::format_request('GET', $uri));
+    ok($nginx->wait_line('is buffered to a temporary file'),
+       "$framing: a large response to a slow client is spooled");
+    my $r = $c->response('GET');
+    is(md5_hex($r->body), md5_hex(body($size)), 'and arrives whole');
+    $c->close();
 
-$c = $nginx->connect(to => 'SLOW');
-$c->send(RCache::HTTP::format_request('GET', "/spooled/length/$size"));
-$c->fill();
-is($nginx->get('/length/1')->status, 200, 'others go on meanwhile');
-$r = $c->response('GET');
-is(md5_hex($r->body), md5_hex(body($size)), 'a hit for a slow client');
+    $nginx->settle();
+    $r = $nginx->get($uri);
+    is($r->verdict, 'HIT -', 'it was stored');
+    is(md5_hex($r->body), md5_hex(body($size)), 'and is right');
+
+    # a hit for a slow client
+
+    $c = $nginx->connect(to => 'SLOW');
+    $c->send(RCache::HTTP::format_request('GET', $uri));
+    $c->fill();
+    is($nginx->get('/length/1')->status, 200, 'others go on meanwhile');
+    $r = $c->response('GET');
+    is(md5_hex($r->body), md5_hex(body($size)), 'a hit for a slow client');
+    $c->close();
+}
+
+# another content handler: what is in a file only
+
+for my $size (1, 200000) {
+    spit($nginx->{dir} . "/html/$size", body($size));
+
+    my $r = $nginx->get("/static/$size", Range => 'bytes=0-0');
+    is($r->status, 206, "a static file of $size bytes: a range on a miss");
+    is($r->body, substr(body($size), 0, 1), 'is that range');
+    $nginx->settle();
+    unlink $nginx->{dir} . "/html/$size";
+    $r = $nginx->get("/static/$size");
+    is($r->verdict, 'HIT -', 'the file is gone, a hit');
+    is(md5_hex($r->body), md5_hex(body($size)), 'has all of it');
+}
+
+# another protocol passes
+
+$c = $nginx->connect();
+$c->send("GET /upgrade/1 HTTP/1.1\r\nHost: localhost\r\n",
+         "Connection: upgrade\r\nUpgrade: echo\r\n\r\n");
+is($c->response('GET')->status, 101, 'an upgrade passes');
+$c->send("over there?\n");
+is($c->take_line(), 'you said over there?', 'in both directions');
 $c->close();
 
 # a pause in the middle, from the origin
@@ -219,6 +262,14 @@ sub body {
 
 sub origin {
     my ($req, $reply) = @_;
+
+    if ($req->path =~ m{^/upgrade/}) {
+        $reply->raw("HTTP/1.1 101 Switching Protocols\r\n",
+                    "Connection: upgrade\r\nUpgrade: echo\r\n\r\n");
+        sysread $reply->{sock}, my $line, 100;
+        $reply->raw("you said $line");
+        return $reply->close();
+    }
 
     my ($framing, $size) = $req->path =~ m{([a-z0-9-]+)/(\d+)$};
     my @headers = ('Cache-Control' => 'max-age=60', 'X-Framing' => $framing);

@@ -114,6 +114,39 @@ ok(wait_for { !grep { $old{$_} } $nginx->workers() },
    'no worker waits for ever');
 $redis->thaw();
 
+# a reload with another Redis, another size and another prefix
+
+wait_for { $nginx->get('/hot-1')->verdict eq 'HIT -' };
+my $second = $t->redis(name => 'SECOND');
+my $http = $nginx->{http};
+$nginx->{vars}{REDIS} = $second->url();
+ok($nginx->reload(old => 1), 'a reload to another Redis');
+is($nginx->get('/hot-1')->verdict, 'MISS -', 'which is empty');
+ok($second->wait_key('api:{http://localhost/hot-1}'), 'and is filled');
+
+$nginx->{http} =~ s/api:1m/api:2m prefix=new:/;
+ok($nginx->reload(old => 1), 'a reload to another size and prefix');
+is($nginx->get('/hot-1')->verdict, 'MISS -', 'whose keys are others');
+ok($second->wait_key('new:{http://localhost/hot-1}'), 'and are filled');
+
+# away from a Redis that is gone: what was known of it does not matter
+
+$second->stop();
+wait_for { $nginx->get('/hot-1')->verdict =~ /redis_down/ };
+$nginx->{vars}{REDIS} = $redis->url();
+$nginx->{http} = $http;
+ok($nginx->reload(old => 1), 'a reload away from a Redis that is gone');
+ok(wait_for { $nginx->get('/hot-1')->verdict eq 'HIT -' }, 'hits again');
+
+# and to a configuration without the cache
+
+$nginx->{http} =~ s/^\s*redis_proxy_cache[^;]*;//mg;
+ok($nginx->reload(old => 1), 'a reload to no cache at all');
+is($nginx->get('/hot-1')->logged('cache'), '', 'there is none');
+$nginx->{http} = $http;
+ok($nginx->reload(old => 1), 'and back');
+ok(wait_for { $nginx->get('/hot-1')->verdict eq 'HIT -' }, 'hits again');
+
 $t->done();
 
 

@@ -34,6 +34,13 @@ my $nginx = $t->nginx(<<'CONF');
             proxy_pass  http://%%ORIGIN%%;
         }
 
+        location /headers/ {
+            proxy_pass               http://%%ORIGIN%%;
+            proxy_buffer_size        128k;
+            proxy_buffers            4 128k;
+            proxy_busy_buffers_size  128k;
+        }
+
         location /small/ {
             proxy_pass                  http://%%ORIGIN%%;
             redis_proxy_cache_max_size  1;
@@ -131,11 +138,31 @@ my $grown = $nginx->rss() - $before;
 ok($grown < 8192 || $ENV{ASAN_OPTIONS}, 'the worker does not grow by it')
     or diag("$grown KiB");
 
-# the limit of this location does not forbid to serve what another stored
+# the limit is one for storing: what another server with a larger one stored
+# under the same key is served
 
-$nginx->get('/length/20000');
+$nginx->request('GET', '/length/500000', to => 'DEFAULT');
 $nginx->settle();
-is($nginx->get('/length/20000')->verdict, 'HIT -', 'a hit of limit size');
+my $r = $nginx->get('/length/500000');
+is($r->verdict, 'HIT -', 'a hit over the limit of this server');
+is(md5_hex($r->body), md5_hex(body(500000)), 'is right');
+
+# headers have a limit, too
+
+for (
+    [ '/headers/30000', 'MISS -', 'HIT -' ],
+    [ '/headers/80000', 'MISS headers', 'MISS headers' ],
+) {
+    my ($uri, @verdicts) = @$_;
+
+    for my $verdict (@verdicts) {
+        my $r = $nginx->get($uri);
+        is($r->verdict, $verdict, "$uri: $verdict");
+        is(join('', $r->headers('X-Long')) eq 'h' x ($uri =~ /(\d+)/)[0]
+               ? 'all' : 'some', 'all', 'has all of its headers');
+        $nginx->settle();
+    }
+}
 
 $t->done();
 
@@ -160,6 +187,11 @@ sub origin {
 
     my ($framing, $size) = $req->path =~ m{([a-z]+)/(\d+)$};
     my @headers = ('Cache-Control' => 'max-age=60');
+
+    if ($framing eq 'headers') {
+        push @headers, 'X-Long', 'h' x 1000 for 1 .. $size / 1000;
+        return $reply->send(200, \@headers, 'headers');
+    }
 
     if ($framing eq 'length') {
         return $reply->send(200, \@headers, body($size));

@@ -31,6 +31,7 @@ my @table = (
     [ 'set_cookie', [ $fresh, 'Set-Cookie: id=1' ] ],
     [ 'set_cookie', [ 'Cache-Control: public, s-maxage=60',
                       'Set-Cookie: id=1', 'Set-Cookie: id=2' ] ],
+    [ 'set_cookie', [ $fresh, 'SET-COOKIE: id=1' ] ],
     [ 'vary', [ $fresh, 'Vary: *' ] ],
     [ 'vary', [ $fresh, 'Vary: Cookie' ] ],
     [ 'vary', [ $fresh, 'Vary: Accept-Encoding' ] ],
@@ -95,6 +96,15 @@ my $nginx = $t->nginx(<<'CONF');
             proxy_set_header    Upgrade $http_upgrade;
             redis_proxy_cache   api;
         }
+
+        location /hidden/ {
+            proxy_pass               http://%%ORIGIN%%;
+            proxy_hide_header        Set-Cookie;
+            proxy_hide_header        Cache-Control;
+            proxy_hide_header        Vary;
+            redis_proxy_cache        api;
+            redis_proxy_cache_valid  200 1m;
+        }
     }
 CONF
 
@@ -119,6 +129,17 @@ for my $n (0 .. $#table) {
     }
 
     is($origin->count("/no/$n"), 2, 'both reached the origin');
+}
+
+# what nginx hides from the client still forbids
+
+for my $n (grep { $table[$_][0] =~ /^(?:no_store|private|set_cookie|vary)$/
+                  && @{ $table[$_] } == 2 } 0 .. $#table)
+{
+    my ($reason, $headers) = @{ $table[$n] };
+    my $r = $nginx->get("/hidden/$n");
+    is($r->verdict, "MISS $reason", join ', ', 'hidden: ', @$headers);
+    is($r->header('Set-Cookie'), undef, 'the client does not see it');
 }
 
 $nginx->settle();
@@ -154,8 +175,8 @@ $t->done();
 sub origin {
     my ($req, $reply) = @_;
 
-    my ($kind, $n) = $req->path =~ m{^/(no|yes)/(\d+)};
-    my (undef, $headers, %o) = @{ ($kind eq 'no' ? \@table : \@stored)->[$n] };
+    my ($kind, $n) = $req->path =~ m{^/(\w+)/(\d+)};
+    my (undef, $headers, %o) = @{ ($kind eq 'yes' ? \@stored : \@table)->[$n] };
     my @pairs = map { /^([^:]+): ?(.*)/ } @$headers;
 
     if (($o{framing} // '') eq 'none') {

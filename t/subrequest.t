@@ -133,6 +133,17 @@ isnt($r->body, $first->body, 'fetches that part');
 like($r->body, qr{^\[/page/a \d+: \(/part/1\?y=2 \d+\) \(/part/2 \d+\)\]$},
      'and only that');
 
+# many parts at once, each in its place, by lookups that go out together
+
+for my $time (1, 2) {
+    $r = $nginx->get('/page/many');
+    is($r->body, '[' . join(' ', map { "<$_>" } 1 .. 60) . ']',
+       "$time: a page of sixty parts");
+    $nginx->settle();
+}
+is(scalar(grep { $_->uri =~ m{^/many/} } $origin->requests()), 60,
+   'each part was fetched once');
+
 # a part that may not be stored does not keep the page from it, nor is it
 # stored with the page
 
@@ -177,7 +188,7 @@ like($nginx->get('/plain/x?a=1')->body, qr{^/plain/x\?a=1 },
 
 # try_files and a named location
 
-spit($nginx->{dir} . '/html/there', 'file') if mkdir $nginx->{dir} . '/html/try';
+mkdir $nginx->{dir} . '/html/try';
 spit($nginx->{dir} . '/html/try/there', 'file');
 $r = $nginx->get('/try/there');
 is($r->body, 'file', 'a file that is there');
@@ -259,6 +270,15 @@ sub origin {
     if ($path eq '/auth') {
         my $good = ($req->header('X-User') // '') eq 'good';
         return $reply->send($good ? 200 : 403, \@fresh, 'check');
+    }
+
+    if ($path eq '/page/many') {
+        return $reply->send(200, [ @fresh, @html ], '[' . join(' ', map {
+            "<!--#include virtual=\"/many/$_\" -->" } 1 .. 60) . ']');
+    }
+
+    if ($path =~ m{^/many/(\d+)}) {
+        return $reply->send(200, [ @fresh, @html ], "<$1>");
     }
 
     if ($path eq '/page/private') {

@@ -114,6 +114,17 @@ for my $location ('/', '/unbuffered/') {
     }
 }
 
+# a client that leaves in the middle of a hit harms no one
+
+for (1 .. 10) {
+    my $c = $nginx->connect();
+    $c->send(RCache::HTTP::format_request('GET', '/length'));
+    $c->reset();
+}
+$r = $nginx->get('/length');
+is($r->verdict, 'HIT -', 'a hit after others that were not waited for');
+is($r->body, whole(), 'is whole');
+
 $t->done();
 
 

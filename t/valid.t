@@ -112,11 +112,27 @@ for (
     }
 }
 
+# nginx's own error is not the origin's response: it is gone with its cause
+
+my $r = $nginx->get('/any/breaks');
+is($r->status, 502, 'the origin breaks off');
+$nginx->settle();
+is($redis->exists('api:{http://localhost/any/breaks}'), 0,
+   'nginx\'s own 502 is not stored, even with "any"');
+is($nginx->get('/any/breaks')->status, 200, 'the next one is answered');
+
 $t->done();
 
 
 sub origin {
     my ($req, $reply) = @_;
+
+    if ($req->path eq '/any/breaks') {
+        my $seen = "$reply->{dir}/broken";
+        return $reply->send(200, [], 'fine') if -e $seen;
+        spit($seen, '');
+        return $reply->reset();
+    }
 
     my ($code) = $req->path =~ m{/(\d+)$};
     my @headers = $req->query =~ /^([\w-]+):(.*)$/;

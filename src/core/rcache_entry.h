@@ -79,8 +79,9 @@ u_char *rcache_entry_encode(u_char *dst, const rcache_entry_t *e);
  * Takes a stored value apart.  Every length is checked, both checksums are,
  * the status code is held against the head (no checksum covers it), and the
  * key is compared in full.  Of the head no more than that is looked at; see
- * rcache_head.h.  The strings of *e point into data, which the caller keeps.  Returns RCACHE_OK or one of the verdicts above; *e says
- * something only after RCACHE_OK.
+ * rcache_head.h.  The strings of *e point into data, which the caller keeps.
+ * Returns RCACHE_OK or one of the verdicts above; *e says something only
+ * after RCACHE_OK.
  */
 
 int rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,

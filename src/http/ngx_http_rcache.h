@@ -152,8 +152,8 @@ ngx_int_t ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
     ngx_http_rcache_main_conf_t *rmcf);
 
 /*
- * True unless the reply is an error.  What it says of the server is logged
- * when it changes, once for the instance.
+ * True if the reply is one that the lane's commands have.  What it says of
+ * the server is logged when it changes, once for the instance.
  */
 
 ngx_uint_t ngx_http_rcache_zone_accepts(ngx_http_rcache_zone_t *zone,

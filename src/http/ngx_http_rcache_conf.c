@@ -14,7 +14,7 @@
 
 
 #define NGX_HTTP_RCACHE_CONNECT_TIMEOUT  100
-#define NGX_HTTP_RCACHE_TIMEOUT          100
+#define NGX_HTTP_RCACHE_TIMEOUT          250
 #define NGX_HTTP_RCACHE_QUEUE            1024
 
 

@@ -156,7 +156,7 @@ static ngx_int_t
 ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
     ngx_int_t               rc;
-    ngx_uint_t              last;
+    ngx_uint_t              last, trailers;
     rcache_reason_e         reason;
     ngx_http_rcache_ctx_t  *ctx;
 
@@ -169,6 +169,10 @@ ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     }
 
     last = ngx_http_rcache_is_last(r, in);
+
+    /* those of the content handler; add_trailer acts in a later filter */
+
+    trailers = r->headers_out.trailers.part.nelts;
 
     if (ctx->state == NGX_HTTP_RCACHE_CAPTURE) {
 
@@ -192,7 +196,7 @@ ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
         /* after the client was served */
 
-        if (r->headers_out.trailers.part.nelts) {
+        if (trailers) {
             reason = RCACHE_REASON_TRAILERS;
 
         } else {

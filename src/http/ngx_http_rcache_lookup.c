@@ -420,10 +420,6 @@ ngx_http_rcache_judge(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         return RCACHE_REASON_ABSENT;
     }
 
-    if (reply->type != REDIS_REPLY_STRING) {
-        return RCACHE_REASON_REDIS_ERROR;
-    }
-
     rc = rcache_entry_decode(&ctx->entry, reply->str.data, reply->str.len,
                              &ctx->key);
 

@@ -148,18 +148,27 @@ ngx_http_rcache_zone_accepts(ngx_http_rcache_zone_t *zone,
     ngx_http_rcache_lane_e lane, ngx_http_rcache_reply_t *reply)
 {
     char                      *what;
+    ngx_str_t                  text;
     ngx_uint_t                 bad;
     ngx_http_rcache_health_e   health;
-
-    bad = (reply->type == REDIS_REPLY_ERROR);
 
     if (lane == NGX_HTTP_RCACHE_LANE_LOOKUP) {
         health = NGX_HTTP_RCACHE_HEALTH_LOOKUP;
         what = "lookups";
+        bad = (reply->type != REDIS_REPLY_STRING
+               && reply->type != REDIS_REPLY_NIL);
 
     } else {
         health = NGX_HTTP_RCACHE_HEALTH_STORE;
         what = "stores";
+        bad = (reply->type != REDIS_REPLY_STATUS);
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        text = reply->str;
+
+    } else {
+        ngx_str_set(&text, "a reply of an unexpected type");
     }
 
     if (ngx_http_rcache_health_set(zone->health, health, bad)) {
@@ -167,7 +176,7 @@ ngx_http_rcache_zone_accepts(ngx_http_rcache_zone_t *zone,
         if (bad) {
             ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                           "redis \"%V\" refuses %s: %V",
-                          &zone->conf.url, what, &reply->str);
+                          &zone->conf.url, what, &text);
         } else {
             ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                           "redis \"%V\" accepts %s again",

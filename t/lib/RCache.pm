@@ -193,6 +193,7 @@ sub cleanup {
     my ($self) = @_;
 
     $_->stop() for @{ $self->{nginxes} }, @{ $self->{started} };
+    RCache::Util::end_all();
 
     if ($ENV{TEST_KEEP}) {
         diag("kept $self->{dir}");

@@ -51,22 +51,24 @@ sub machine {
                libnginx-mod-http-memc),
     );
 
+    my $noise = $arg->{quality}{foreign} > 3
+                ? ' **That is too much for the figures to be relied on.**'
+                : '';
     my $text = sprintf 'Made on %s with `%s`: %d rounds of %d s a cell. '
-        . 'Machine: %d x %s, %.0f GiB, %s, Linux %s; %.1f %% of its CPU time '
-        . 'was stolen by the host meanwhile. Versions: %s. The worker that is '
+        . 'Machine: %d x %s, %.0f GiB, %s, Linux %s; meanwhile the host '
+        . 'kept %.1f %% of its CPU time, and other programs took %.1f %%.%s '
+        . 'Versions: %s. The worker that is '
         . 'measured ran on core %s; wrk, the origin, Redis and memcached on '
         . 'core %s. CPU is in microseconds per request, p50 and p99 are in '
         . 'microseconds; all are medians over the rounds, and +- is half the '
-        . 'range over the rounds.%s%s',
+        . 'range over the rounds.%s',
         POSIX::strftime('%Y-%m-%d', gmtime), $arg->{command}, $o->{rounds},
         $o->{seconds}, $n, $cpu // $u[4], ($kib // 0) / 1048576,
-        $os // $u[0], $u[2], $arg->{stolen}, join(', ', @version),
+        $os // $u[0], $u[2], @{ $arg->{quality} }{qw(stolen foreign)},
+        $noise, join(', ', @version),
         @{ $arg->{cores} },
         $o->{pace} ? " Misses of 16 KiB and more over several connections "
-                     . "were paced to at most $o->{pace} MiB/s." : '',
-        $arg->{load} > 0.5
-                     ? " **The machine was not quiet when this began: its load "
-                     . "was $arg->{load}.**" : '';
+                     . "were paced to at most $o->{pace} MiB/s." : '';
 
     return wrap($text);
 }

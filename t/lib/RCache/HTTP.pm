@@ -9,7 +9,6 @@ use warnings;
 
 use IO::Select;
 use IO::Socket::IP;
-use IO::Socket::UNIX;
 use Socket qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(time);
 
@@ -25,8 +24,6 @@ sub new {
     ) or die "cannot connect to port $o{port}: $@\n";
 
     $sock->blocking(1);
-    setsockopt($sock, SOL_SOCKET, Socket::SO_RCVBUF(), $o{rcvbuf})
-        if $o{rcvbuf};
 
     return bless { sock => $sock, in => '', eof => 0 }, $class;
 }

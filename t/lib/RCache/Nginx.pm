@@ -7,8 +7,6 @@ use warnings;
 
 use Cwd ();
 use File::Basename ();
-use IO::Socket::INET;
-use Time::HiRes qw(time);
 
 use RCache::HTTP;
 use RCache::Util qw(
@@ -28,7 +26,7 @@ sub module {
 }
 
 
-# %o: dir; http: what stands in the http block, with %%NAME%% for what vars
+# %o: dir; http: what is in the http block, with %%NAME%% for what vars
 # gives and %%PORT%%, %%PORT_ANY%% for free ports; main: what stands outside
 # of it; workers; redis: for settle(); settle: 0 if that is not needed; plain:
 # without the module.
@@ -224,7 +222,7 @@ sub connect {
     my ($self, %o) = @_;
 
     return RCache::HTTP->new(
-        host => $o{peer}, rcvbuf => $o{rcvbuf},
+        host => $o{peer},
         port => $o{to} && $o{to} =~ /^\d+$/ ? $o{to} : $self->port($o{to})
     );
 }
@@ -358,7 +356,12 @@ sub settle {
 
 # error.log from where mark() was last called.
 
-sub mark { my ($self) = @_; $self->{mark} = -s "$self->{dir}/error.log"; return }
+sub mark {
+    my ($self) = @_;
+
+    $self->{mark} = -s "$self->{dir}/error.log";
+    return;
+}
 
 
 sub errors {
@@ -368,7 +371,7 @@ sub errors {
 }
 
 
-# The lines of it that match, at any level or of level "warn" and worse.
+# The lines of it that match.
 
 sub lines {
     my ($self, $pattern) = @_;

@@ -162,7 +162,7 @@ sub requests {
 }
 
 
-sub count { my ($self, $uri) = @_; return scalar(my @r = $self->requests($uri)) }
+sub count  { my ($self, $uri) = @_; return scalar $self->requests($uri) }
 sub latest { my ($self, $uri) = @_; return ($self->requests($uri))[-1] }
 
 

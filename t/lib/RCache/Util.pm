@@ -14,10 +14,11 @@ use Time::HiRes qw(time sleep);
 
 our @EXPORT_OK = qw(
     wait_for free_port slurp spit spawn stop_pid alive children
-    patience
+    patience end_all
 );
 
 my %given;
+my %running;
 
 
 # How long a thing may take that must happen: generous, as the same tests run
@@ -95,7 +96,11 @@ sub spawn {
     my (%o) = @_;
 
     my $pid = fork() // die "cannot fork: $!\n";
-    return $pid if $pid;
+
+    if ($pid) {
+        $running{$pid} = $o{group} ? -$pid : $pid;
+        return $pid;
+    }
 
     $SIG{$_} = 'DEFAULT' for qw(INT TERM ALRM CHLD);
     alarm 0;
@@ -134,6 +139,7 @@ sub stop_pid {
     my ($pid, $signal, $seconds) = @_;
 
     kill $signal, $pid;
+    delete $running{$pid};
 
     my $status;
     my $gone = wait_for {
@@ -146,6 +152,16 @@ sub stop_pid {
 
     kill 'KILL', $pid;
     waitpid($pid, 0);
+    return;
+}
+
+
+# Ends what is left of the children when a test ends before its time.
+
+sub end_all {
+    kill 'KILL', values %running;
+    waitpid $_, 0 for keys %running;
+    %running = ();
     return;
 }
 
