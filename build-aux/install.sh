@@ -12,8 +12,10 @@ args=${NGINX_CONFIGURE_ARGS-$(nginx_args "$(find_nginx)")}
 # the last --NAME=VALUE of the arguments
 
 arg() {
-    eval "set -- $args"
+    name=$1
     value=
+
+    eval "set -- $args"
 
     for arg in "$@"; do
         case $arg in
@@ -27,11 +29,8 @@ arg() {
 }
 
 
-name=prefix
-prefix=$(arg)
-
-name=modules-path
-dir=$(arg)
+prefix=$(arg prefix)
+dir=$(arg modules-path)
 
 # nginx's own rules, auto/install
 

@@ -30,8 +30,7 @@ finish() {
 
     rm -rf "$dir"
 
-    say
-    say "all of it is stopped"
+    [ -z "$pids" ] || printf '\n%s\n' "all of it is stopped"
 }
 
 trap finish EXIT
