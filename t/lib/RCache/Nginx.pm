@@ -35,8 +35,8 @@ sub new {
     my ($class, %o) = @_;
 
     my $self = bless {
-        workers => 1, settle => 1, vars => {}, ports => {}, main => '', http => '',
-        tolerated => [], log_at => 0, entries => {}, %o
+        workers => 1, settle => 1, vars => {}, ports => {}, main => '',
+        http => '', tolerated => [], log_at => 0, entries => {}, %o
     }, $class;
 
     mkdir $self->{dir};
