@@ -90,6 +90,76 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       offsetof(ngx_http_rcache_loc_conf_t, budget),
       NULL },
 
+    { ngx_string("redis_proxy_cache_max_range_offset"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_off,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, max_range_offset),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_min_uses"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_number,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, min_uses),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_max_variants"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_variants,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_ignore_headers"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_rcache_set_ignore,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_targeted_headers"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_rcache_set_targets,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_revalidate"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, revalidate),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_convert_head"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, convert_head),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_heuristic"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, heuristic),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_client_control"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, client_control),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_status"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_identity,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
@@ -221,6 +291,9 @@ ngx_http_rcache_create_loc_conf(ngx_conf_t *cf)
      *     conf->name = { 0, NULL };
      *     conf->zone = NULL;
      *     conf->zone_value = NULL;
+     *     conf->identity = { 0, NULL };
+     *     conf->slice = 0;
+     *     conf->handler = NULL;
      */
 
     conf->enable = NGX_CONF_UNSET;
@@ -231,6 +304,15 @@ ngx_http_rcache_create_loc_conf(ngx_conf_t *cf)
     conf->methods = NGX_CONF_UNSET_UINT;
     conf->max_size = NGX_CONF_UNSET_SIZE;
     conf->budget = NGX_CONF_UNSET_MSEC;
+    conf->max_range_offset = NGX_CONF_UNSET;
+    conf->min_uses = NGX_CONF_UNSET_UINT;
+    conf->max_variants = NGX_CONF_UNSET_UINT;
+    conf->ignore = NGX_CONF_UNSET_UINT;
+    conf->targets = NGX_CONF_UNSET_PTR;
+    conf->revalidate = NGX_CONF_UNSET;
+    conf->convert_head = NGX_CONF_UNSET;
+    conf->heuristic = NGX_CONF_UNSET;
+    conf->client_control = NGX_CONF_UNSET;
 
     return conf;
 }
@@ -241,6 +323,12 @@ ngx_http_rcache_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 {
     ngx_http_rcache_loc_conf_t *prev = parent;
     ngx_http_rcache_loc_conf_t *conf = child;
+
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (conf->key == NGX_CONF_UNSET_PTR) {
+        conf->slice = prev->slice;
+    }
 
     ngx_conf_merge_ptr_value(conf->key, prev->key, NULL);
     ngx_conf_merge_ptr_value(conf->valid, prev->valid, NULL);
@@ -253,7 +341,36 @@ ngx_http_rcache_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_size_value(conf->max_size, prev->max_size, 1024 * 1024);
     ngx_conf_merge_msec_value(conf->budget, prev->budget, 100);
 
-    return ngx_http_rcache_merge_zone(cf, prev, conf);
+    ngx_conf_merge_off_value(conf->max_range_offset, prev->max_range_offset,
+                             NGX_MAX_OFF_T_VALUE);
+
+    ngx_conf_merge_uint_value(conf->min_uses, prev->min_uses, 1);
+    ngx_conf_merge_uint_value(conf->max_variants, prev->max_variants, 32);
+    ngx_conf_merge_uint_value(conf->ignore, prev->ignore, 0);
+    ngx_conf_merge_ptr_value(conf->targets, prev->targets, NULL);
+
+    ngx_conf_merge_value(conf->revalidate, prev->revalidate, 0);
+    ngx_conf_merge_value(conf->convert_head, prev->convert_head, 1);
+    ngx_conf_merge_value(conf->heuristic, prev->heuristic, 0);
+    ngx_conf_merge_value(conf->client_control, prev->client_control, 0);
+
+    ngx_conf_merge_str_value(conf->identity, prev->identity, "");
+
+    if (ngx_http_rcache_merge_zone(cf, prev, conf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (conf->enable && conf->slice
+        && clcf->handler
+        && clcf->handler != ngx_http_rcache_slice_handler)
+    {
+        conf->handler = clcf->handler;
+        clcf->handler = ngx_http_rcache_slice_handler;
+    }
+
+    return NGX_CONF_OK;
 }
 
 

@@ -2,14 +2,16 @@
 
 # deps.sh GROUP ...
 #
-# Installs the Debian packages of the groups that are missing.  With nothing
-# missing it does nothing, and needs neither root nor a network.
+# Installs the Debian packages of the groups that are missing, and for "test"
+# the conformance suite, from npm, in build/.  With nothing missing it does
+# nothing, and needs neither root nor a network.
 
 set -eu
 
 . "$(dirname "$0")/lib.sh"
 
 packages=
+suite=
 
 for group in "$@"; do
     case $group in
@@ -29,6 +31,12 @@ for group in "$@"; do
         packages="$packages binutils clang curl libclang-rt-dev libcmocka-dev
                   libpcre2-dev nginx openssl perl redis-server redis-tools
                   zlib1g-dev"
+
+        # any node will do, and one of another origin may bring its npm
+        command -v node > /dev/null || packages="$packages nodejs"
+        command -v npm > /dev/null || packages="$packages npm"
+
+        suite=yes
         ;;
     *)
         die "there is no group $group"
@@ -55,7 +63,14 @@ for package in $packages; do
     esac
 done
 
-[ -n "$missing" ] || exit 0
+# What to do when all packages are there.
+
+finish() {
+    [ -z "$suite" ] || "$root/t/conformance/install.sh"
+    exit 0
+}
+
+[ -n "$missing" ] || finish
 
 
 if ! command -v apt-get > /dev/null; then
@@ -106,3 +121,5 @@ apt update || say "apt-get update failed, going on with what is known"
 # shellcheck disable=SC2086  # one word a package
 apt install --no-install-recommends $missing \
     || die "these packages are needed and could not be installed:$missing"
+
+finish

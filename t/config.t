@@ -137,6 +137,77 @@ my @wrong = (
         'number of arguments' ],
     [ 'zone', "redis_proxy_cache_zone b:1m $url;", 'redis_proxy_cache_zone',
         'not allowed here' ],
+
+    (map { my $name = $_;
+        map { [ "redis_proxy_cache_zone api:1m $url $name=$_;", '',
+                'redis_proxy_cache_zone', "$name=$_", 'time' ] }
+            '', '0', '-1', 'soon', '1x' } qw(inactive keep)),
+
+    (map { my $name = "redis_proxy_cache_$_";
+        ([ 'zone', "$name;", $name, 'number of arguments' ],
+         [ 'zone', "$name on off;", $name, 'number of arguments' ],
+         [ 'zone', "$name maybe;", $name, '"maybe"', '"on" or "off"' ],
+         [ 'zone', "$name on; $name off;", $name, 'duplicate' ]) }
+        qw(revalidate convert_head heuristic client_control)),
+
+    (map { my $name = "redis_proxy_cache_$_";
+        ([ 'zone', "$name;", $name, 'number of arguments' ],
+         [ 'zone', "$name -1;", $name, '"-1"', 'number' ],
+         [ 'zone', "$name 1k;", $name, '"1k"', 'number' ],
+         [ 'zone', "$name '';", $name, '""', 'number' ],
+         [ 'zone', "$name 99999999999999999999;", $name,
+            '"99999999999999999999"', 'number' ],
+         [ 'zone', "$name 1; $name 2;", $name, 'duplicate' ]) }
+        qw(max_variants min_uses)),
+
+    [ 'zone', 'redis_proxy_cache_max_variants 49;',
+        'redis_proxy_cache_max_variants', '"49"', '48' ],
+
+    (map { [ 'zone', "redis_proxy_cache_max_range_offset $_;",
+             'redis_proxy_cache_max_range_offset', "\"$_\"", 'offset' ] }
+        'far', '-1', '10x', '99999999999999999999'),
+    [ 'zone', 'redis_proxy_cache_max_range_offset;',
+        'redis_proxy_cache_max_range_offset', 'number of arguments' ],
+    [ 'zone', 'redis_proxy_cache_max_range_offset 1;'
+        . ' redis_proxy_cache_max_range_offset 2;',
+        'redis_proxy_cache_max_range_offset', 'duplicate' ],
+
+    (map { [ 'zone', "redis_proxy_cache_ignore_headers Expires $_;",
+             'redis_proxy_cache_ignore_headers', "\"$_\"",
+             '"X-Accel-Expires"', '"Vary"' ] }
+        'ETag', 'X-Accel-Limit-Rate', 'off', 'Expires,'),
+    [ 'zone', 'redis_proxy_cache_ignore_headers;',
+        'redis_proxy_cache_ignore_headers', 'number of arguments' ],
+    [ 'zone', 'redis_proxy_cache_ignore_headers Vary;'
+        . ' redis_proxy_cache_ignore_headers Vary;',
+        'redis_proxy_cache_ignore_headers', 'duplicate' ],
+
+    [ 'zone', 'redis_proxy_cache_targeted_headers;',
+        'redis_proxy_cache_targeted_headers', 'number of arguments' ],
+    [ 'zone', 'redis_proxy_cache_targeted_headers A B C D E;',
+        'redis_proxy_cache_targeted_headers', '"E"', '4' ],
+    (map { [ 'zone', "redis_proxy_cache_targeted_headers 'CDN $_';",
+             'redis_proxy_cache_targeted_headers', "\"CDN $_\"", 'header' ] }
+        'Cache', ':'),
+    [ 'zone', "redis_proxy_cache_targeted_headers '';",
+        'redis_proxy_cache_targeted_headers', '""', 'header' ],
+    [ 'zone', 'redis_proxy_cache_targeted_headers CDN-Cache-Control off;',
+        'redis_proxy_cache_targeted_headers', '"off"' ],
+    [ 'zone', 'redis_proxy_cache_targeted_headers A;'
+        . ' redis_proxy_cache_targeted_headers B;',
+        'redis_proxy_cache_targeted_headers', 'duplicate' ],
+
+    (map { [ 'zone', "redis_proxy_cache_status '$_';",
+             'redis_proxy_cache_status', "\"$_\"", 'token' ] }
+        '', 'two words', '1edge', 'edge;hit', 'a"b', "caf\xc3\xa9"),
+    [ 'zone', 'redis_proxy_cache_status;', 'redis_proxy_cache_status',
+        'number of arguments' ],
+    [ 'zone', 'redis_proxy_cache_status a b;', 'redis_proxy_cache_status',
+        'number of arguments' ],
+    [ 'zone', 'redis_proxy_cache_status a; redis_proxy_cache_status b;',
+        'redis_proxy_cache_status', 'duplicate' ],
+    [ 'zone', 'redis_proxy_cache_status off; redis_proxy_cache_status b;',
+        'redis_proxy_cache_status', 'duplicate' ],
 );
 
 for (@wrong) {
@@ -185,6 +256,34 @@ my @right = (
         . ' redis_proxy_cache_bypass $arg_a $arg_b;'
         . ' redis_proxy_no_cache $arg_a $arg_b;'
         . ' redis_proxy_cache_max_size 512k; redis_proxy_cache_budget 50ms;' ],
+    [ "redis_proxy_cache_zone api:1m $url inactive=10m keep=1d;", '' ],
+    [ "redis_proxy_cache_zone api:1m $url inactive=500ms keep=1s;", '' ],
+    [ 'zone', 'redis_proxy_cache_revalidate on; redis_proxy_cache_convert_head'
+        . ' off; redis_proxy_cache_heuristic on;'
+        . ' redis_proxy_cache_client_control on;' ],
+    [ 'zone', 'redis_proxy_cache_max_variants 0; redis_proxy_cache_min_uses 0;'
+    ],
+    [ 'zone', 'redis_proxy_cache_max_variants 48;'
+        . ' redis_proxy_cache_min_uses 5;' ],
+    (map { [ 'zone', "redis_proxy_cache_max_range_offset $_;" ] }
+        '0', '10m', '5000000000', '8g'),
+    [ 'zone', 'redis_proxy_cache_ignore_headers X-Accel-Expires Expires'
+        . ' Cache-Control Set-Cookie Vary;' ],
+    [ 'zone', 'redis_proxy_cache_ignore_headers set-cookie;' ],
+    [ 'zone', 'redis_proxy_cache_targeted_headers off;' ],
+    [ 'zone', 'redis_proxy_cache_targeted_headers CDN-Cache-Control'
+        . ' Surrogate-Control A B;' ],
+    (map { [ 'zone', "redis_proxy_cache_status $_;" ] }
+        'off', 'nginx', 'edge-1.example', 'A'),
+
+    # each of them in http as well
+    [ 'redis_proxy_cache_revalidate on; redis_proxy_cache_convert_head on;'
+        . ' redis_proxy_cache_heuristic off; redis_proxy_cache_client_control'
+        . ' off; redis_proxy_cache_max_variants 2; redis_proxy_cache_min_uses'
+        . ' 2; redis_proxy_cache_max_range_offset 1m;'
+        . ' redis_proxy_cache_ignore_headers Vary;'
+        . ' redis_proxy_cache_targeted_headers off; redis_proxy_cache_status'
+        . ' nginx;', '' ],
 );
 
 for (@right) {

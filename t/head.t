@@ -1,8 +1,9 @@
 #!/usr/bin/perl
 
 # HEAD is answered from what GET stored, with the headers of the GET and no
-# body.  The other way round must not be: a response to HEAD has no body, and
-# a client that asks for the page must not get an empty one.
+# body.  The other way round must not be: where HEAD is not made a GET, its
+# response has no body, and a client that asks for the page must not get an
+# empty one.
 
 use strict;
 use warnings;
@@ -26,8 +27,9 @@ my $nginx = $t->nginx(<<'CONF');
         listen  127.0.0.1:%%PORT%%;
 
         location / {
-            proxy_pass         http://%%ORIGIN%%;
-            redis_proxy_cache  api;
+            proxy_pass                      http://%%ORIGIN%%;
+            redis_proxy_cache               api;
+            redis_proxy_cache_convert_head  off;
         }
     }
 CONF

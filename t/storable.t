@@ -25,16 +25,15 @@ my @table = (
     [ 'no_store', [ 'Cache-Control: no-cache, max-age=60' ] ],
     [ 'no_store', [ 'Cache-Control: NO-STORE', $fresh ] ],
     [ 'no_store', [ $fresh, 'Cache-Control: x="a,b",no-store' ] ],
-    [ 'no_store', [ 'Cache-Control: no-cache="X-A", max-age=60' ] ],
     [ 'private', [ 'Cache-Control: private, max-age=60' ] ],
-    [ 'private', [ 'Cache-Control: Private="X-A", s-maxage=60' ] ],
     [ 'set_cookie', [ $fresh, 'Set-Cookie: id=1' ] ],
     [ 'set_cookie', [ 'Cache-Control: public, s-maxage=60',
                       'Set-Cookie: id=1', 'Set-Cookie: id=2' ] ],
     [ 'set_cookie', [ $fresh, 'SET-COOKIE: id=1' ] ],
     [ 'vary', [ $fresh, 'Vary: *' ] ],
     [ 'vary', [ $fresh, 'Vary: Cookie' ] ],
-    [ 'vary', [ $fresh, 'Vary: Accept-Encoding' ] ],
+    [ 'vary', [ $fresh, 'Vary: Accept-Encoding, *' ] ],
+    [ 'vary', [ $fresh, 'Vary: Accept-Encoding', 'Vary: Cookie' ] ],
     [ 'vary', [ $fresh, 'Vary: Authorization' ] ],
     [ 'no_lifetime', [ ] ],
     [ 'no_lifetime', [ 'Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT' ] ],
@@ -169,11 +168,34 @@ is($nginx->get('/yes/0')->body, 'answer ' . ($origin->requests('/yes/0'))[0]->n,
 is($nginx->get('/yes/5')->verdict, 'HIT -',
    'what may be shared is for those without Authorization as well');
 
+# with field names, private and no-cache are about these fields only
+
+for my $directive ('private', 'no-cache') {
+    my $uri = "/fields/$directive";
+
+    my $r = $nginx->get($uri);
+    is($r->verdict, 'MISS -', qq($directive="X-A": the response is stored));
+    is($r->header('X-A'), 'a', 'its client sees the field');
+
+    $r = $nginx->get($uri);
+    is($r->verdict, 'HIT -', 'the next one has a hit');
+    is($r->header('X-A'), undef, 'without the field');
+    is($r->header('X-B'), 'b', 'but with others');
+    unlike($redis->get("api:{http://localhost$uri}"), qr/^X-A:/mi,
+           'it is not in Redis');
+}
+
 $t->done();
 
 
 sub origin {
     my ($req, $reply) = @_;
+
+    if ($req->path =~ m{^/fields/(.*)}) {
+        return $reply->send(200, [
+            'Cache-Control' => qq($1="x-a", max-age=60), 'X-A' => 'a',
+            'X-B' => 'b' ], 'fields');
+    }
 
     my ($kind, $n) = $req->path =~ m{^/(\w+)/(\d+)};
     my (undef, $headers, %o) = @{ ($kind eq 'yes' ? \@stored : \@table)->[$n] };

@@ -48,3 +48,56 @@ rcache_str_is(const rcache_str_t *s, const char *literal)
 
     return literal[i] == '\0';
 }
+
+
+int
+rcache_str_same(const rcache_str_t *a, const rcache_str_t *b)
+{
+    size_t  i;
+
+    if (a->len != b->len) {
+        return 0;
+    }
+
+    for (i = 0; i < a->len; i++) {
+
+        if (rcache_lower(a->data[i]) != rcache_lower(b->data[i])) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+int
+rcache_str_listed(const rcache_str_t *list, const rcache_str_t *name)
+{
+    u_char        *p, *last;
+    rcache_str_t   token;
+
+    p = list->data;
+    last = p + list->len;
+
+    while (p < last) {
+
+        if (!rcache_token[*p]) {
+            p++;
+            continue;
+        }
+
+        token.data = p;
+
+        while (p < last && rcache_token[*p]) {
+            p++;
+        }
+
+        token.len = p - token.data;
+
+        if (rcache_str_same(&token, name)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}

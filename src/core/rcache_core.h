@@ -36,6 +36,14 @@ typedef ngx_str_t  rcache_str_t;
 #endif
 
 
+/* a header line */
+
+typedef struct {
+    rcache_str_t  name;
+    rcache_str_t  value;
+} rcache_field_t;
+
+
 /* the values of NGX_OK, NGX_ERROR, NGX_DONE and NGX_DECLINED */
 
 #define RCACHE_OK         0
@@ -43,6 +51,10 @@ typedef ngx_str_t  rcache_str_t;
 #define RCACHE_DONE      -4
 #define RCACHE_DECLINED  -5
 
+
+/* a constant rcache_str_t */
+
+#define rcache_string(s)  { sizeof(s) - 1, (u_char *) s }
 
 #define rcache_lower(c)                                                       \
     (u_char) (((c) >= 'A' && (c) <= 'Z') ? ((c) | 0x20) : (c))
@@ -56,6 +68,17 @@ extern const u_char  rcache_token[256];
 /* true if the string equals the literal, in any case of letters */
 
 int rcache_str_is(const rcache_str_t *s, const char *literal);
+
+/* true if the strings are equal, in any case of letters */
+
+int rcache_str_same(const rcache_str_t *a, const rcache_str_t *b);
+
+/*
+ * True if a list of tokens, RFC 9110, 5.6.1, names it, in any case.  Whatever
+ * is no token separates.
+ */
+
+int rcache_str_listed(const rcache_str_t *list, const rcache_str_t *name);
 
 
 #endif /* _RCACHE_CORE_H_INCLUDED_ */

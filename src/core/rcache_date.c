@@ -32,6 +32,7 @@ static int rcache_date_digits(const u_char *p, const u_char *last, int n);
 static int rcache_date_century(const rcache_date_t *d, int64_t now);
 static int rcache_date_year(int64_t now);
 static int64_t rcache_date_time(const rcache_date_t *d);
+static u_char *rcache_date_two(u_char *dst, unsigned n);
 
 
 /*
@@ -431,4 +432,78 @@ rcache_date_time(const rcache_date_t *d)
            + (month * 153 + 2) / 5 + d->day - 1 - 719468;
 
     return days * 86400 + d->hour * 3600 + d->min * 60 + d->sec;
+}
+
+
+/*
+ * The civil date of a number of days, after Howard Hinnant: years begin in
+ * March, so that the leap day is the last of one, and eras of 400 years are
+ * all alike.
+ */
+
+u_char *
+rcache_date_write(u_char *dst, int64_t time)
+{
+    unsigned  day, sec, era, doe, yoe, doy, mp, y, m, d;
+
+    static const char  wdays[] = "ThuFriSatSunMonTueWed";
+    static const char  months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
+    if (time < 0) {
+        time = 0;
+    }
+
+    if (time > RCACHE_DATE_MAX) {
+        time = RCACHE_DATE_MAX;
+    }
+
+    day = (unsigned) (time / 86400);
+    sec = (unsigned) (time % 86400);
+
+    /* 719468 days from 1 March 0000 to 1 January 1970 */
+
+    era = (day + 719468) / 146097;
+    doe = (day + 719468) % 146097;
+    yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    mp = (5 * doy + 2) / 153;
+
+    d = doy - (153 * mp + 2) / 5 + 1;
+    m = (mp < 10) ? mp + 3 : mp - 9;
+    y = yoe + era * 400 + (m <= 2);
+
+    memcpy(dst, &wdays[day % 7 * 3], 3);
+    dst += 3;
+
+    *dst++ = ',';
+    *dst++ = ' ';
+    dst = rcache_date_two(dst, d);
+    *dst++ = ' ';
+
+    memcpy(dst, &months[(m - 1) * 3], 3);
+    dst += 3;
+
+    *dst++ = ' ';
+    dst = rcache_date_two(dst, y / 100);
+    dst = rcache_date_two(dst, y % 100);
+    *dst++ = ' ';
+    dst = rcache_date_two(dst, sec / 3600);
+    *dst++ = ':';
+    dst = rcache_date_two(dst, sec / 60 % 60);
+    *dst++ = ':';
+    dst = rcache_date_two(dst, sec % 60);
+
+    memcpy(dst, " GMT", sizeof(" GMT") - 1);
+
+    return dst + sizeof(" GMT") - 1;
+}
+
+
+static u_char *
+rcache_date_two(u_char *dst, unsigned n)
+{
+    *dst++ = (u_char) ('0' + n / 10);
+    *dst++ = (u_char) ('0' + n % 10);
+
+    return dst;
 }

@@ -19,5 +19,14 @@
 
 int64_t rcache_date_parse(const u_char *p, size_t len, int64_t now);
 
+/*
+ * Writes an IMF-fixdate, RCACHE_DATE_LEN bytes; returns the end of it.  Times
+ * before 1970 and after 9999 become the first and the last that there are.
+ */
+
+#define RCACHE_DATE_LEN  (sizeof("Thu, 01 Jan 1970 00:00:00 GMT") - 1)
+
+u_char *rcache_date_write(u_char *dst, int64_t time);
+
 
 #endif /* _RCACHE_DATE_H_INCLUDED_ */

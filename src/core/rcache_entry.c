@@ -26,14 +26,27 @@
 #define RCACHE_ENTRY_AT_FLAGS     56
 #define RCACHE_ENTRY_AT_KEY_LEN   60
 #define RCACHE_ENTRY_AT_HEAD_LEN  64
-#define RCACHE_ENTRY_AT_RESERVED  68
+#define RCACHE_ENTRY_AT_VARY_LEN  68
+#define RCACHE_ENTRY_AT_VARIANT   72
+#define RCACHE_ENTRY_AT_SWR       76
+#define RCACHE_ENTRY_AT_SIE       80
+#define RCACHE_ENTRY_AT_GENERATION  84
 
 /* the checksum of the metadata covers all from here to the body */
 
 #define RCACHE_ENTRY_SUMMED       16
 
+/* of times in milliseconds: far ahead, and far from overflow */
 
+#define RCACHE_ENTRY_TIME_MAX     ((int64_t) 1 << 60)
+
+
+static int64_t rcache_entry_cut(int64_t n);
+static int rcache_entry_valid(const rcache_entry_t *e);
 static unsigned rcache_entry_head_status(const rcache_str_t *head);
+static u_char *rcache_put_str(u_char *p, const rcache_str_t *s);
+static int rcache_get_str(rcache_str_t *s, u_char **p, size_t *rest);
+static int rcache_str_equal(const rcache_str_t *a, const rcache_str_t *b);
 static void rcache_put16(u_char *p, uint16_t n);
 static void rcache_put32(u_char *p, uint32_t n);
 static void rcache_put64(u_char *p, uint64_t n);
@@ -45,7 +58,8 @@ static uint64_t rcache_get64(const u_char *p);
 size_t
 rcache_entry_size(const rcache_entry_t *e)
 {
-    return RCACHE_ENTRY_FIXED + e->key.len + e->head.len;
+    return RCACHE_ENTRY_FIXED + e->key.len + e->vary.len + e->variant.len
+           + e->head.len;
 }
 
 
@@ -68,19 +82,18 @@ rcache_entry_encode(u_char *dst, const rcache_entry_t *e)
     rcache_put32(dst + RCACHE_ENTRY_AT_FLAGS, e->flags);
     rcache_put32(dst + RCACHE_ENTRY_AT_KEY_LEN, (uint32_t) e->key.len);
     rcache_put32(dst + RCACHE_ENTRY_AT_HEAD_LEN, (uint32_t) e->head.len);
-    rcache_put32(dst + RCACHE_ENTRY_AT_RESERVED, 0);
+    rcache_put32(dst + RCACHE_ENTRY_AT_VARY_LEN, (uint32_t) e->vary.len);
+    rcache_put32(dst + RCACHE_ENTRY_AT_VARIANT, (uint32_t) e->variant.len);
+    rcache_put32(dst + RCACHE_ENTRY_AT_SWR, e->stale_while_revalidate);
+    rcache_put32(dst + RCACHE_ENTRY_AT_SIE, e->stale_if_error);
+    rcache_put32(dst + RCACHE_ENTRY_AT_GENERATION, e->generation);
 
     p = dst + RCACHE_ENTRY_FIXED;
 
-    if (e->key.len) {
-        memcpy(p, e->key.data, e->key.len);
-        p += e->key.len;
-    }
-
-    if (e->head.len) {
-        memcpy(p, e->head.data, e->head.len);
-        p += e->head.len;
-    }
+    p = rcache_put_str(p, &e->key);
+    p = rcache_put_str(p, &e->vary);
+    p = rcache_put_str(p, &e->variant);
+    p = rcache_put_str(p, &e->head);
 
     rcache_put64(dst + RCACHE_ENTRY_AT_SUM,
                  rcache_sum(dst + RCACHE_ENTRY_SUMMED,
@@ -119,30 +132,21 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
         return RCACHE_ENTRY_CORRUPT;
     }
 
-    /* each length is held against what is left, so that no sum overflows */
-
     rest = len - fixed;
     p = data + fixed;
 
     e->key.len = rcache_get32(data + RCACHE_ENTRY_AT_KEY_LEN);
-
-    if (e->key.len > rest) {
-        return RCACHE_ENTRY_CORRUPT;
-    }
-
-    e->key.data = p;
-    p += e->key.len;
-    rest -= e->key.len;
-
+    e->vary.len = rcache_get32(data + RCACHE_ENTRY_AT_VARY_LEN);
+    e->variant.len = rcache_get32(data + RCACHE_ENTRY_AT_VARIANT);
     e->head.len = rcache_get32(data + RCACHE_ENTRY_AT_HEAD_LEN);
 
-    if (e->head.len > rest || e->head.len > RCACHE_HEAD_MAX) {
+    if (rcache_get_str(&e->key, &p, &rest) != RCACHE_OK
+        || rcache_get_str(&e->vary, &p, &rest) != RCACHE_OK
+        || rcache_get_str(&e->variant, &p, &rest) != RCACHE_OK
+        || rcache_get_str(&e->head, &p, &rest) != RCACHE_OK)
+    {
         return RCACHE_ENTRY_CORRUPT;
     }
-
-    e->head.data = p;
-    p += e->head.len;
-    rest -= e->head.len;
 
     e->body_len = rcache_get64(data + RCACHE_ENTRY_AT_BODY_LEN);
 
@@ -166,22 +170,21 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     e->created = (int64_t) rcache_get64(data + RCACHE_ENTRY_AT_CREATED);
     e->lifetime = (int64_t) rcache_get64(data + RCACHE_ENTRY_AT_LIFETIME);
 
-    if (e->status < 200 || e->status > 599
-        || e->status != rcache_entry_head_status(&e->head)
-        || e->created < 0 || e->lifetime < 0)
-    {
+    e->flags = rcache_get32(data + RCACHE_ENTRY_AT_FLAGS);
+
+    if (!rcache_entry_valid(e)) {
         return RCACHE_ENTRY_CORRUPT;
     }
 
-    if (e->key.len != key->len
-        || (key->len && memcmp(e->key.data, key->data, key->len) != 0))
-    {
+    if (!rcache_str_equal(&e->key, key)) {
         return RCACHE_ENTRY_OTHER;
     }
 
     e->age = rcache_get32(data + RCACHE_ENTRY_AT_AGE);
     e->fetch = rcache_get32(data + RCACHE_ENTRY_AT_FETCH);
-    e->flags = rcache_get32(data + RCACHE_ENTRY_AT_FLAGS);
+    e->stale_while_revalidate = rcache_get32(data + RCACHE_ENTRY_AT_SWR);
+    e->stale_if_error = rcache_get32(data + RCACHE_ENTRY_AT_SIE);
+    e->generation = rcache_get32(data + RCACHE_ENTRY_AT_GENERATION);
     e->body_sum = rcache_get64(data + RCACHE_ENTRY_AT_BODY_SUM);
 
     if (e->body_sum != rcache_sum(e->body.data, e->body.len)) {
@@ -189,6 +192,31 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     }
 
     return RCACHE_OK;
+}
+
+
+/* what the members of an entry must be, and be to each other */
+
+static int
+rcache_entry_valid(const rcache_entry_t *e)
+{
+    if (e->created < 0
+        || e->head.len > RCACHE_HEAD_MAX
+        || e->variant.len > RCACHE_VARIANT_SIZE
+        || (e->vary.len && !rcache_vary_valid(&e->vary))
+        || (e->variant.len && !e->vary.len))
+    {
+        return 0;
+    }
+
+    if (e->flags & RCACHE_ENTRY_VARY) {
+        return e->vary.len && !e->variant.len && !e->head.len
+               && !e->body_len && !e->status;
+    }
+
+    return (!e->vary.len || e->variant.len)
+           && e->status >= 200 && e->status <= 599
+           && e->status == rcache_entry_head_status(&e->head);
 }
 
 
@@ -215,6 +243,16 @@ rcache_entry_head_status(const rcache_str_t *head)
     }
 
     return (p[0] - '0') * 100 + (p[1] - '0') * 10 + (p[2] - '0');
+}
+
+
+int
+rcache_entry_is(const rcache_entry_t *e, const rcache_str_t *names,
+    const rcache_str_t *variant)
+{
+    return !(e->flags & RCACHE_ENTRY_VARY)
+           && rcache_str_equal(&e->vary, names)
+           && rcache_str_equal(&e->variant, variant);
 }
 
 
@@ -254,6 +292,46 @@ rcache_entry_age(const rcache_entry_t *e, int64_t now)
 }
 
 
+int64_t
+rcache_entry_staleness(const rcache_entry_t *e, int64_t now)
+{
+    int64_t  elapsed, lifetime;
+
+    /* cut so far that no sum below overflows */
+
+    lifetime = rcache_entry_cut(e->lifetime);
+    elapsed = rcache_entry_cut(now) - rcache_entry_cut(e->created);
+
+    return elapsed - lifetime;
+}
+
+
+static int64_t
+rcache_entry_cut(int64_t n)
+{
+    if (n > RCACHE_ENTRY_TIME_MAX) {
+        return RCACHE_ENTRY_TIME_MAX;
+    }
+
+    return (n < -RCACHE_ENTRY_TIME_MAX) ? -RCACHE_ENTRY_TIME_MAX : n;
+}
+
+
+int
+rcache_entry_within(const rcache_entry_t *e, uint32_t window, int64_t now)
+{
+    int64_t  staleness;
+
+    if (now < e->created) {
+        return 0;
+    }
+
+    staleness = rcache_entry_staleness(e, now);
+
+    return staleness >= 0 && staleness < (int64_t) window * 1000;
+}
+
+
 uint64_t
 rcache_sum(const u_char *p, size_t len)
 {
@@ -281,6 +359,42 @@ rcache_sum_pieces(rcache_sum_next_pt next, void *data)
     }
 
     return XXH3_64bits_digest(&state);
+}
+
+
+static u_char *
+rcache_put_str(u_char *p, const rcache_str_t *s)
+{
+    if (s->len) {
+        memcpy(p, s->data, s->len);
+    }
+
+    return p + s->len;
+}
+
+
+/* a length is held against what is left, so that no sum overflows */
+
+static int
+rcache_get_str(rcache_str_t *s, u_char **p, size_t *rest)
+{
+    if (s->len > *rest) {
+        return RCACHE_ERROR;
+    }
+
+    s->data = *p;
+    *p += s->len;
+    *rest -= s->len;
+
+    return RCACHE_OK;
+}
+
+
+static int
+rcache_str_equal(const rcache_str_t *a, const rcache_str_t *b)
+{
+    return a->len == b->len
+           && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
 }
 
 

@@ -3,22 +3,34 @@
  * The stored entry: docs/storage-format.md, a public contract.
  *
  *     0   4  magic "RPC" and the version, 1
- *     4   2  length of this fixed part, 72; a reader skips what it does not
+ *     4   2  length of this fixed part, 88; a reader skips what it does not
  *            know behind its own
- *     6   2  status code, the one in the message head
+ *     6   2  status code, the one in the message head; 0 in a marker
  *     8   8  XXH3-64 of bytes 16 to the start of the body
  *    16   8  XXH3-64 of the body
  *    24   8  time of the response, milliseconds since 1970-01-01 UTC
- *    32   8  lifetime in milliseconds from that time on
+ *    32   8  lifetime in milliseconds from that time on; not positive if the
+ *            response was stale, by so much, when it came
  *    40   8  length of the body in bytes
  *    48   4  age in seconds that the response had at that time
  *    52   4  time that the upstream took, milliseconds
  *    56   4  flags
  *    60   4  length of the key
  *    64   4  length of the message head
- *    68   4  0, reserved
- *    72      the key, in full; the message head: an HTTP/1.1 status line,
- *            header lines, an empty line; the body
+ *    68   4  length of the list of names that the response varies with
+ *    72   4  length of the variant
+ *    76   4  stale-while-revalidate, seconds
+ *    80   4  stale-if-error, seconds
+ *    84   4  generation, a random number that a marker and its variants share
+ *    88      the key, in full; the names, lower case, sorted, with commas
+ *            between them; the variant, see rcache_vary.h; the message head:
+ *            an HTTP/1.1 status line, header lines, an empty line; the body
+ *
+ * A key whose responses vary holds a marker: an entry with the flag VARY and
+ * the names, with status 0 and without variant, head and body; the number of
+ * variants stored so far takes the place of the age.  The responses are under
+ * the key and ":v:" and the hash of the variant; one of another generation
+ * than its marker's does not count, so deleting the marker deletes them all.
  *
  * Integers are little-endian.  Head and body together are one HTTP/1.1
  * message.
@@ -31,13 +43,26 @@
 
 #include "rcache_core.h"
 #include "rcache_head.h"
+#include "rcache_vary.h"
 
 
 #define RCACHE_ENTRY_VERSION   1
-#define RCACHE_ENTRY_FIXED     72
+#define RCACHE_ENTRY_FIXED     88
 
 /* RFC 9111, 3.5: the entry may answer a request with Authorization */
-#define RCACHE_ENTRY_SHARED    0x0001
+#define RCACHE_ENTRY_SHARED           0x0001
+
+/* 5.2.2.4: never used without validation */
+#define RCACHE_ENTRY_NO_CACHE         0x0002
+
+/* 5.2.2.2, 5.2.2.8, 5.2.2.10: never used stale */
+#define RCACHE_ENTRY_MUST_REVALIDATE  0x0004
+
+/* 4.2.2: the lifetime is a guess */
+#define RCACHE_ENTRY_HEURISTIC        0x0008
+
+/* a marker: responses under this key vary */
+#define RCACHE_ENTRY_VARY             0x0010
 
 
 typedef struct {
@@ -48,9 +73,14 @@ typedef struct {
     uint32_t      age;            /* seconds */
     uint32_t      fetch;          /* milliseconds */
     uint32_t      flags;
+    uint32_t      stale_while_revalidate;   /* seconds, 0 for none */
+    uint32_t      stale_if_error;
+    uint32_t      generation;     /* of a marker and its variants */
     uint16_t      status;
 
     rcache_str_t  key;
+    rcache_str_t  vary;           /* canonical names; may be empty */
+    rcache_str_t  variant;
     rcache_str_t  head;
     rcache_str_t  body;           /* set by decode, ignored by encode */
 } rcache_entry_t;
@@ -81,11 +111,20 @@ u_char *rcache_entry_encode(u_char *dst, const rcache_entry_t *e);
  * key is compared in full.  Of the head no more than that is looked at; see
  * rcache_head.h.  The strings of *e point into data, which the caller keeps.
  * Returns RCACHE_OK or one of the verdicts above; *e says something only
- * after RCACHE_OK.
+ * after RCACHE_OK.  What it may be is for the caller to ask: a marker, or
+ * the wrong variant.
  */
 
 int rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     const rcache_str_t *key);
+
+/*
+ * True if the entry is the response for these canonical names and this
+ * variant; with both empty, one that does not vary.  Never true for a marker.
+ */
+
+int rcache_entry_is(const rcache_entry_t *e, const rcache_str_t *names,
+    const rcache_str_t *variant);
 
 /*
  * True while the entry is fresh; now in milliseconds since the epoch.  An
@@ -101,6 +140,23 @@ int rcache_entry_fresh(const rcache_entry_t *e, int64_t now);
  */
 
 int64_t rcache_entry_age(const rcache_entry_t *e, int64_t now);
+
+/*
+ * How long the entry has been stale, in milliseconds; negative, and how long
+ * it will still be fresh, before that.  Cut to what fits.  Compare it with
+ * the stale windows, which are 0 where staleness is forbidden.
+ */
+
+int64_t rcache_entry_staleness(const rcache_entry_t *e, int64_t now);
+
+/*
+ * True if the window, in seconds, e->stale_while_revalidate or another, is
+ * still open: the entry is stale, but not by more than that.  A clock that
+ * is wrong opens none.
+ */
+
+int rcache_entry_within(const rcache_entry_t *e, uint32_t window,
+    int64_t now);
 
 
 /* XXH3-64 with seed 0: https://github.com/Cyan4973/xxHash */

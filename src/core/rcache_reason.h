@@ -23,12 +23,15 @@
     X(BYPASS, "bypass", "redis_proxy_cache_bypass asked for it")              \
     X(ERROR_PAGE, "error_page", "an error page is being made")                \
     X(UPGRADE, "upgrade", "the request asks for another protocol")            \
+    X(RANGE, "range", "over redis_proxy_cache_max_range_offset")              \
     X(KEY_EMPTY, "key_empty", "the key is empty")                             \
     X(KEY_TOO_LONG, "key_too_long", "the key is longer than 8192 bytes")      \
                                                                               \
     /* the lookup found nothing that may be served */                         \
     X(ABSENT, "absent", "there is no entry")                                  \
     X(EXPIRED, "expired", "the entry is no longer fresh")                     \
+    X(CLIENT, "client", "the client's Cache-Control does not allow it")       \
+    X(MIN_USES, "min_uses", "not asked for often enough yet")                 \
     X(AUTHORIZATION, "authorization", "the request has Authorization")        \
     X(CORRUPT, "entry_corrupt", "the entry is damaged")                       \
     X(VERSION, "entry_version", "the entry has another format version")       \
@@ -49,6 +52,7 @@
     X(ACCEL, "accel_expires", "X-Accel-Expires forbids it")                   \
     X(SET_COOKIE, "set_cookie", "the response has Set-Cookie")                \
     X(VARY, "vary", "the response varies with request headers")               \
+    X(VARIANTS, "variants", "there are too many variants already")            \
     X(NO_LIFETIME, "no_lifetime", "nothing says how long it is fresh")        \
     X(STALE, "stale", "the response is not fresh when it arrives")            \
     X(HEADERS, "headers", "the headers are too large or malformed")           \

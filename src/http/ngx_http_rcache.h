@@ -14,11 +14,17 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "../core/rcache_conditional.h"
 #include "../core/rcache_entry.h"
 #include "../core/rcache_head.h"
 #include "../core/rcache_key.h"
+#include "../core/rcache_range.h"
 #include "../core/rcache_reason.h"
+#include "../core/rcache_request.h"
 #include "../core/rcache_response.h"
+#include "../core/rcache_update.h"
+#include "../core/rcache_uri.h"
+#include "../core/rcache_vary.h"
 #include "../redis/ngx_http_rcache_redis.h"
 #include "../shm/ngx_http_rcache_health.h"
 
@@ -31,6 +37,10 @@
 #define NGX_HTTP_RCACHE_MAX_BODY   (60 * 1024 * 1024)
 #define NGX_HTTP_RCACHE_MAX_REPLY  (64 * 1024 * 1024)
 
+/* they are counted in 64 bits, see ngx_http_rcache_vary.c */
+
+#define NGX_HTTP_RCACHE_MAX_VARIANTS  48
+
 
 /* the values of $redis_proxy_cache_status, which are nginx's */
 
@@ -39,6 +49,8 @@
     X(MISS, "MISS")                                                           \
     X(BYPASS, "BYPASS")                                                       \
     X(EXPIRED, "EXPIRED")                                                     \
+    X(STALE, "STALE")                                                         \
+    X(REVALIDATED, "REVALIDATED")                                             \
     X(HIT, "HIT")
 
 #define NGX_HTTP_RCACHE_STATUS_ENUM(id, name)  NGX_HTTP_RCACHE_##id,
@@ -56,6 +68,9 @@ typedef struct {
     ngx_http_rcache_health_t      *health;
     ngx_http_rcache_redis_conf_t   conf;
     ngx_http_core_loc_conf_t      *clcf;     /* of http{}, for its resolver */
+    ngx_msec_t                     inactive; /* 0: no such expiry */
+    ngx_msec_t                     keep;     /* past the lifetime, to be
+                                                revalidated */
 
     /* of this worker */
     ngx_http_rcache_redis_t       *redis;
@@ -83,9 +98,21 @@ typedef struct {
     ngx_array_t                   *valid;    /* ngx_http_rcache_valid_t */
     ngx_array_t                   *bypass;
     ngx_array_t                   *no_cache;
+    ngx_array_t                   *targets;  /* ngx_str_t, RFC 9213 */
     ngx_uint_t                     methods;
+    ngx_uint_t                     ignore;   /* RCACHE_IGNORE_* */
+    ngx_uint_t                     min_uses;
+    ngx_uint_t                     max_variants;
     size_t                         max_size;
+    off_t                          max_range_offset;
     ngx_msec_t                     budget;
+    ngx_flag_t                     revalidate;
+    ngx_flag_t                     convert_head;
+    ngx_flag_t                     heuristic;
+    ngx_flag_t                     client_control;
+    ngx_flag_t                     slice;    /* $slice_range is in the key */
+    ngx_http_handler_pt            handler;  /* what slices go around */
+    ngx_str_t                      identity; /* in Cache-Status; empty: off */
 } ngx_http_rcache_loc_conf_t;
 
 
@@ -93,15 +120,28 @@ typedef enum {
     NGX_HTTP_RCACHE_PASS = 0,      /* nothing to do with this request */
     NGX_HTTP_RCACHE_LOOKUP,        /* waits for Redis */
     NGX_HTTP_RCACHE_SERVE,         /* a hit: the entry is in ctx->entry */
+    NGX_HTTP_RCACHE_REFUSE,        /* only-if-cached, and it is not */
+    NGX_HTTP_RCACHE_UNSAFE,        /* a method that invalidates */
     NGX_HTTP_RCACHE_FILL,          /* the content handler makes a response */
-    NGX_HTTP_RCACHE_CAPTURE        /* its body is being captured */
+    NGX_HTTP_RCACHE_CAPTURE,       /* its body is being captured */
+    NGX_HTTP_RCACHE_FRESHENED,     /* it said 304 to us: the body is ours */
+    NGX_HTTP_RCACHE_HOLD           /* all but the end of it has been sent */
 } ngx_http_rcache_state_e;
 
 
 typedef struct ngx_http_rcache_capture_s  ngx_http_rcache_capture_t;
+typedef struct ngx_http_rcache_ctx_s      ngx_http_rcache_ctx_t;
 
+
+/* commands that change something; in the pool of the last operation */
 
 typedef struct {
+    ngx_http_rcache_zone_t        *zone;
+    ngx_http_rcache_ctx_t         *ctx;      /* who waits; NULL: nobody */
+} ngx_http_rcache_write_t;
+
+
+struct ngx_http_rcache_ctx_s {
     ngx_http_request_t            *request;
     ngx_http_rcache_zone_t        *zone;
 
@@ -112,23 +152,63 @@ typedef struct {
     ngx_str_t                      key;
     ngx_str_t                      redis_key;
 
-    /* the lookup; after a hit it keeps the memory that the entry is in */
+    /* what the responses under this key vary with, if they do */
+    rcache_entry_t                *marker;
+    ngx_str_t                      variant;
+    ngx_str_t                      variant_key;
+
+    rcache_request_t              *wants;    /* NULL: the client has no say */
+
+    /* the lookup; it keeps the memory that the entry is in */
     ngx_http_rcache_op_t          *op;
     ngx_event_t                    timer;
+    ngx_msec_t                     began;     /* ngx_current_msec */
+    ngx_msec_t                     waited;    /* milliseconds of the budget */
     rcache_entry_t                 entry;
 
     ngx_http_rcache_capture_t     *capture;
 
+    ngx_http_rcache_write_t       *write;    /* under way */
+    ngx_chain_t                   *held;
+
     /* the client's header lines while the conditional ones are hidden */
     ngx_list_t                     headers_in;
 
-    unsigned                       hidden:1;
+    unsigned                       masked:1;  /* headers_in is set */
+    unsigned                       head:1;    /* HEAD, shown as GET */
+    unsigned                       stale:1;   /* entry is there, but has to be
+                                                 validated */
+    unsigned                       kept:1;    /* entry is there, for a HEAD to
+                                                 be held against */
+    unsigned                       forced:1;  /* the client wants it so */
+    unsigned                       post:1;    /* its answer is a GET's too */
+    unsigned                       impatient:1; /* Redis has failed it, it
+                                                 waits no more */
+    unsigned                       refuse:1;  /* only-if-cached */
+    unsigned                       rare:1;    /* not asked for often enough */
+    unsigned                       far:1;     /* a range that is not worth
+                                                 fetching all before it */
+    unsigned                       no_store:1;
+    unsigned                       stored:1;
+    unsigned                       delayed:1; /* so is its header */
+    unsigned                       announced:1; /* by Cache-Status */
     unsigned                       discard:1; /* the client has its answer,
                                                  the body is only captured */
-} ngx_http_rcache_ctx_t;
+};
 
 
-/* ngx_http_rcache_conf.c: setters of directives */
+/*
+ * ngx_http_rcache_conf.c: setters of directives, and what they share.
+ * bad_value logs and returns NGX_CONF_ERROR; parameter is true if value is
+ * "name" and sets the rest of it.
+ */
+
+char *ngx_http_rcache_bad_value(ngx_conf_t *cf, ngx_str_t *value,
+    char *right);
+ngx_uint_t ngx_http_rcache_parameter(ngx_str_t *value, char *name,
+    ngx_str_t *rest);
+char *ngx_http_rcache_parameter_msec(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_str_t *rest, ngx_msec_t *to);
 
 char *ngx_http_rcache_set_zone(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -142,6 +222,18 @@ char *ngx_http_rcache_set_methods(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_rcache_set_size(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_rcache_set_msec(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_rcache_set_off(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_rcache_set_number(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_rcache_set_variants(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_rcache_set_ignore(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_rcache_set_targets(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_rcache_set_identity(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /* ngx_http_rcache_zone.c */
@@ -178,25 +270,78 @@ rcache_reason_e ngx_http_rcache_op_reason(ngx_http_rcache_op_t *op);
 
 ngx_int_t ngx_http_rcache_lookup_handler(ngx_http_request_t *r);
 
+/*
+ * In place of the content handler of a location with slices, which calls it:
+ * all slices but the first are clones of the request, which begin in the
+ * content phase.
+ */
+
+ngx_int_t ngx_http_rcache_slice_handler(ngx_http_request_t *r);
+
+/*
+ * An internal redirect has taken the request, and its ctx, away from a fill
+ * whose response never came: what the content handler was shown is not for
+ * the next one.
+ */
+
+void ngx_http_rcache_redirected(ngx_http_request_t *r);
+
+/* RCACHE_REASON_NONE: asked for the key, ctx->op waits for the reply */
+
+rcache_reason_e ngx_http_rcache_get(ngx_http_rcache_ctx_t *ctx,
+    ngx_str_t *key);
+
+/*
+ * ngx_http_rcache_policy.c.  NGX_OK: look it up under ctx->key.  NGX_DONE: do
+ * not, but what comes may be stored.  NGX_DECLINED: let it pass.  ctx->reason
+ * says why it is not NGX_OK.
+ */
+
+ngx_int_t ngx_http_rcache_policy(ngx_http_request_t *r,
+    ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx);
+
+/*
+ * ngx_http_rcache_judge.c.  RCACHE_REASON_NONE: ctx->entry may be served, its
+ * head is in place; or, if ctx->op is set, wait for the next reply.
+ */
+
+rcache_reason_e ngx_http_rcache_judge(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_reply_t *reply);
+
+/* redis_proxy_cache_min_uses: RCACHE_REASON_ABSENT or _MIN_USES */
+
+rcache_reason_e ngx_http_rcache_rare(ngx_http_rcache_loc_conf_t *rlcf,
+    ngx_http_rcache_ctx_t *ctx);
+
 /* ngx_http_rcache_key.c: sets ctx->key; NGX_OK, NGX_ERROR */
 
 ngx_int_t ngx_http_rcache_make_key(ngx_http_request_t *r,
     ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx);
 
-/* ngx_http_rcache_serve.c: content handler of a hit */
+/* ngx_http_rcache_serve.c: content handler of a hit; a body to be sent */
 
 ngx_int_t ngx_http_rcache_serve_handler(ngx_http_request_t *r);
+ngx_buf_t *ngx_http_rcache_body_buf(ngx_http_request_t *r,
+    rcache_str_t *body);
 
 /*
- * ngx_http_rcache_conditional.c: takes Range and If-* out of the request's
- * header lines, so that the upstream does not see them, while r->headers_in
- * still points to them, so that nginx's own filters answer them; and puts
- * them back.
+ * ngx_http_rcache_mask.c: shows the content handler another request than the
+ * client's: without Range and If-*, with our own conditions if there is an
+ * entry to be validated, GET for HEAD; and puts the client's back.
  */
 
-ngx_int_t ngx_http_rcache_hide_conditional(ngx_http_request_t *r,
+ngx_int_t ngx_http_rcache_mask(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
-void ngx_http_rcache_show_conditional(ngx_http_request_t *r,
+void ngx_http_rcache_unmask(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
+/*
+ * ngx_http_rcache_conditional.c: answers If-* and decides on Range for a
+ * response that is in r->headers_out.  NGX_OK: go on, a 304 maybe;
+ * NGX_DECLINED: it has to be a 412.
+ */
+
+ngx_int_t ngx_http_rcache_conditional(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 
 /*
@@ -219,6 +364,117 @@ ngx_int_t ngx_http_rcache_head_restore(ngx_http_request_t *r,
 
 ngx_int_t ngx_http_rcache_filter_init(ngx_conf_t *cf);
 
+/* what comes behind our filter */
+
+ngx_int_t ngx_http_rcache_output(ngx_http_request_t *r, ngx_chain_t *in);
+
+/*
+ * ngx_http_rcache_response.c: what a response says.  fields gives the lines
+ * of a list as an array, with room for two more, NULL if memory is short.
+ */
+
+void ngx_http_rcache_response_init(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, rcache_response_t *resp, ngx_uint_t status);
+void ngx_http_rcache_response_collect(ngx_http_request_t *r,
+    rcache_response_t *resp);
+int64_t ngx_http_rcache_response_valid(ngx_http_request_t *r,
+    ngx_uint_t status);
+int64_t ngx_http_rcache_response_delay(ngx_http_request_t *r);
+rcache_field_t *ngx_http_rcache_fields(ngx_pool_t *pool, ngx_list_t *list,
+    ngx_uint_t *n);
+
+/* how long Redis has to keep an entry, in milliseconds from creation */
+
+int64_t ngx_http_rcache_ttl(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    rcache_response_t *resp, rcache_freshness_t *fresh);
+
+/* the entry's part of what was found out */
+
+void ngx_http_rcache_entry_init(rcache_entry_t *entry,
+    rcache_response_t *resp, rcache_freshness_t *fresh, int64_t delay);
+
+/*
+ * ngx_http_rcache_vary.c: sets ctx->variant and ctx->variant_key for the
+ * names that responses vary with; NGX_OK, NGX_ERROR.
+ */
+
+ngx_int_t ngx_http_rcache_variant(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, rcache_str_t *names);
+
+/*
+ * A marker remembers the variants stored under it as bits of 64, one a
+ * variant, in place of age and fetch.  seen adds ctx->variant to *marker;
+ * many is true if it would be a new one over the limit.
+ */
+
+void ngx_http_rcache_variant_seen(ngx_http_rcache_ctx_t *ctx,
+    rcache_entry_t *marker);
+ngx_uint_t ngx_http_rcache_variants_many(ngx_http_rcache_ctx_t *ctx,
+    ngx_uint_t max);
+
+/*
+ * ngx_http_rcache_write.c: commands that change something.  ctx, if not
+ * NULL, is told of the answer by ngx_http_rcache_release(), unless it says
+ * before that it does not wait.
+ */
+
+rcache_reason_e ngx_http_rcache_write(ngx_http_rcache_zone_t *zone,
+    ngx_http_rcache_op_t *op, ngx_http_rcache_ctx_t *ctx);
+
+/*
+ * SET, with a payload of the given length and a TTL in milliseconds; on
+ * failure the operation is destroyed.
+ */
+
+rcache_reason_e ngx_http_rcache_write_set(ngx_http_rcache_zone_t *zone,
+    ngx_http_rcache_op_t *op, ngx_str_t *key, ngx_chain_t *payload,
+    size_t size, int64_t ttl, ngx_http_rcache_ctx_t *ctx);
+
+/* the marker of a key whose responses vary */
+
+rcache_reason_e ngx_http_rcache_write_marker(ngx_http_rcache_ctx_t *ctx,
+    rcache_str_t *names, uint32_t generation, int64_t ttl);
+
+/* ngx_http_rcache_hold.c: store first, then tell */
+
+ngx_int_t ngx_http_rcache_hold(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
+void ngx_http_rcache_hold_header(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_release(ngx_http_rcache_ctx_t *ctx);
+
+/*
+ * ngx_http_rcache_revalidate.c: the upstream said 304 to our condition.
+ * NGX_OK: r->headers_out is that of the freshened response, which is on its
+ * way to Redis; NGX_ERROR.
+ */
+
+ngx_int_t ngx_http_rcache_revalidate(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
+/*
+ * A response to HEAD that the upstream saw as such: updates the entry that it
+ * agrees with, and removes one that it contradicts; RFC 9111, 4.3.5.
+ */
+
+void ngx_http_rcache_held_against(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
+/* removes at most three keys, before anything else is said */
+
+rcache_reason_e ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx,
+    ngx_str_t *keys, ngx_uint_t n);
+
+/* ngx_http_rcache_invalidate.c: an unsafe request has succeeded */
+
+rcache_reason_e ngx_http_rcache_invalidate(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
+/* ngx_http_rcache_cache_status.c: adds Cache-Status, RFC 9211 */
+
+ngx_int_t ngx_http_rcache_cache_status(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
 /*
  * ngx_http_rcache_capture.c: a response on its way to Redis.  create judges
  * the headers and returns NULL with *reason; append takes in a chain of the
@@ -232,8 +488,10 @@ ngx_http_rcache_capture_t *ngx_http_rcache_capture_create(
     rcache_reason_e *reason);
 rcache_reason_e ngx_http_rcache_capture_append(
     ngx_http_rcache_capture_t *capture, ngx_chain_t *in);
-rcache_reason_e ngx_http_rcache_capture_store(
+ngx_uint_t ngx_http_rcache_capture_complete(
     ngx_http_rcache_capture_t *capture);
+rcache_reason_e ngx_http_rcache_capture_store(
+    ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx);
 void ngx_http_rcache_capture_drop(ngx_http_rcache_capture_t *capture);
 
 /* ngx_http_rcache_variables.c */

@@ -24,12 +24,13 @@ struct ngx_http_rcache_capture_s {
     ngx_http_rcache_zone_t    *zone;
     ngx_http_rcache_op_t      *op;
 
-    rcache_entry_t             entry;       /* key in op->pool */
+    rcache_entry_t             entry;       /* strings in op->pool */
 
     ngx_chain_t               *head;        /* the message head */
     ngx_chain_t               *last;        /* of the body, or head */
 
     ngx_msec_t                 start;       /* ngx_current_msec */
+    int64_t                    ttl;         /* milliseconds, from start on */
     off_t                      length;      /* Content-Length, -1 unknown */
     size_t                     limit;
     size_t                     size;        /* of the body so far */
@@ -37,16 +38,16 @@ struct ngx_http_rcache_capture_s {
 };
 
 
-static void ngx_http_rcache_collect(ngx_http_request_t *r,
-    rcache_response_t *resp);
-static void ngx_http_rcache_collect_list(rcache_response_t *resp,
-    ngx_list_t *list);
-static int64_t ngx_http_rcache_get_valid(ngx_array_t *valid,
-    ngx_uint_t status);
 static rcache_reason_e ngx_http_rcache_allowed(ngx_http_request_t *r,
-    ngx_http_rcache_loc_conf_t *rlcf, rcache_response_t *resp);
+    ngx_http_rcache_ctx_t *ctx);
+static rcache_reason_e ngx_http_rcache_capture_variant(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, rcache_response_t *resp,
+    rcache_entry_t *entry);
 static ngx_http_rcache_capture_t *ngx_http_rcache_capture_alloc(
-    ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx, size_t head);
+    ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx, rcache_entry_t *entry,
+    size_t head);
+static u_char *ngx_http_rcache_capture_copy(u_char *p, ngx_str_t *to,
+    ngx_str_t *from);
 static ngx_int_t ngx_http_rcache_capture_room(
     ngx_http_rcache_capture_t *capture);
 static ngx_int_t ngx_http_rcache_capture_buf(
@@ -54,45 +55,45 @@ static ngx_int_t ngx_http_rcache_capture_buf(
 static size_t ngx_http_rcache_capture_next(void *data, const u_char **p);
 static ngx_int_t ngx_http_rcache_capture_entry(
     ngx_http_rcache_capture_t *capture, ngx_chain_t *payload);
-static void ngx_http_rcache_store_done(ngx_http_rcache_op_t *op,
-    ngx_http_rcache_reply_t *reply);
 
 
 ngx_http_rcache_capture_t *
 ngx_http_rcache_capture_create(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, rcache_reason_e *reason)
 {
-    size_t                       size;
-    int64_t                      delay;
-    ngx_buf_t                   *b;
-    ngx_time_t                  *tp;
-    rcache_response_t            resp;
-    rcache_freshness_t           fresh;
-    ngx_http_rcache_capture_t   *capture;
-    ngx_http_rcache_loc_conf_t  *rlcf;
+    size_t                      size;
+    int64_t                     delay, valid;
+    ngx_buf_t                  *b;
+    rcache_entry_t              entry;
+    rcache_response_t           resp;
+    rcache_freshness_t          fresh;
+    ngx_http_rcache_capture_t  *capture;
 
-    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
-
-    rcache_response_init(&resp, r->headers_out.status, ngx_time());
-    ngx_http_rcache_collect(r, &resp);
-
-    *reason = ngx_http_rcache_allowed(r, rlcf, &resp);
+    *reason = ngx_http_rcache_allowed(r, ctx);
 
     if (*reason != RCACHE_REASON_NONE) {
         return NULL;
     }
 
-    delay = 0;
+    ngx_http_rcache_response_init(r, ctx, &resp, r->headers_out.status);
+    ngx_http_rcache_response_collect(r, &resp);
 
-    if (r->upstream && r->upstream->state
-        && r->upstream->state->header_time != (ngx_msec_t) -1)
-    {
-        delay = r->upstream->state->header_time;
+    /* RFC 9110, 9.3.3: only what the response to a POST says itself */
+
+    valid = ctx->post ? -1 : ngx_http_rcache_response_valid(r, resp.status);
+    delay = ngx_http_rcache_response_delay(r);
+
+    *reason = rcache_response_storable(&resp, valid, delay, &fresh);
+
+    if (*reason != RCACHE_REASON_NONE) {
+        return NULL;
     }
 
-    *reason = rcache_response_storable(&resp,
-                        ngx_http_rcache_get_valid(rlcf->valid, resp.status),
-                        delay, &fresh);
+    ngx_memzero(&entry, sizeof(rcache_entry_t));
+
+    ngx_http_rcache_entry_init(&entry, &resp, &fresh, delay);
+
+    *reason = ngx_http_rcache_capture_variant(r, ctx, &resp, &entry);
 
     if (*reason != RCACHE_REASON_NONE) {
         return NULL;
@@ -103,22 +104,13 @@ ngx_http_rcache_capture_create(ngx_http_request_t *r,
         return NULL;
     }
 
-    capture = ngx_http_rcache_capture_alloc(r, ctx, size);
+    capture = ngx_http_rcache_capture_alloc(r, ctx, &entry, size);
     if (capture == NULL) {
         *reason = RCACHE_REASON_NO_MEMORY;
         return NULL;
     }
 
-    tp = ngx_timeofday();
-
-    capture->limit = rlcf->max_size;
-    capture->entry.created = (int64_t) tp->sec * 1000 + tp->msec;
-    capture->entry.lifetime = fresh.lifetime;
-    capture->entry.age = (uint32_t) fresh.age;
-    capture->entry.fetch = (uint32_t) delay;
-    capture->entry.status = (uint16_t) resp.status;
-    capture->entry.flags = rcache_response_shared(&resp)
-                           ? RCACHE_ENTRY_SHARED : 0;
+    capture->ttl = ngx_http_rcache_ttl(r, ctx, &resp, &fresh);
 
     b = capture->head->buf;
     b->last = ngx_http_rcache_head_write(r, &resp, b->last);
@@ -130,88 +122,24 @@ ngx_http_rcache_capture_create(ngx_http_request_t *r,
 }
 
 
-/*
- * What proxy_hide_header hides is judged as well, as nginx's cache does, and
- * so is what did not come from the upstream.  A header that is seen twice
- * does not change the verdict.
- */
-
-static void
-ngx_http_rcache_collect(ngx_http_request_t *r, rcache_response_t *resp)
-{
-    resp->authorization = (r->headers_in.authorization != NULL);
-    resp->content_length = (r->headers_out.content_length_n != -1);
-
-    if (r->upstream && r->upstream->headers_in.status_n) {
-        ngx_http_rcache_collect_list(resp, &r->upstream->headers_in.headers);
-    }
-
-    ngx_http_rcache_collect_list(resp, &r->headers_out.headers);
-}
-
-
-static void
-ngx_http_rcache_collect_list(rcache_response_t *resp, ngx_list_t *list)
-{
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    part = &list->part;
-    h = part->elts;
-
-    for (i = 0; /* void */; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].hash) {
-            rcache_response_header(resp, &h[i].key, &h[i].value);
-        }
-    }
-}
-
-
-static int64_t
-ngx_http_rcache_get_valid(ngx_array_t *valid, ngx_uint_t status)
-{
-    ngx_uint_t                i;
-    ngx_http_rcache_valid_t  *v;
-
-    if (valid == NULL) {
-        return -1;
-    }
-
-    v = valid->elts;
-
-    for (i = 0; i < valid->nelts; i++) {
-        if (v[i].status == 0 || v[i].status == status) {
-            return v[i].valid;
-        }
-    }
-
-    return -1;
-}
-
-
 /* what forbids a store, apart from what RFC 9111 says of the headers */
 
 static rcache_reason_e
-ngx_http_rcache_allowed(ngx_http_request_t *r,
-    ngx_http_rcache_loc_conf_t *rlcf, rcache_response_t *resp)
+ngx_http_rcache_allowed(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
     if (r->err_status) {
         return RCACHE_REASON_ERROR_PAGE;
     }
 
-    if (r->method == NGX_HTTP_HEAD) {
+    if (ctx->no_store) {
+        return RCACHE_REASON_CLIENT;
+    }
+
+    if (r->method == NGX_HTTP_HEAD && !ctx->head) {
         return RCACHE_REASON_HEAD;
     }
 
@@ -223,7 +151,7 @@ ngx_http_rcache_allowed(ngx_http_request_t *r,
         return RCACHE_REASON_TRAILERS;
     }
 
-    if (resp->content_length
+    if (r->headers_out.content_length_n != -1
         && r->headers_out.content_length_n > (off_t) rlcf->max_size)
     {
         return RCACHE_REASON_TOO_LARGE;
@@ -233,19 +161,79 @@ ngx_http_rcache_allowed(ngx_http_request_t *r,
 }
 
 
+/*
+ * A response with Vary is stored under the key of its variant, and the names
+ * in a marker under the key itself.  The generation ties them together: when
+ * the marker is deleted, all variants are out of use at once.
+ */
+
+static rcache_reason_e
+ngx_http_rcache_capture_variant(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, rcache_response_t *resp, rcache_entry_t *entry)
+{
+    ngx_str_t                    names;
+    ngx_uint_t                   known;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    if (!rcache_vary_set(&resp->vary)
+        || (resp->ignore & RCACHE_IGNORE_VARY))
+    {
+        return RCACHE_REASON_NONE;
+    }
+
+    names.data = resp->vary.text;
+    names.len = resp->vary.len;
+
+    if (ctx->marker
+        && ctx->marker->vary.len == names.len
+        && ngx_memcmp(ctx->marker->vary.data, names.data, names.len) == 0)
+    {
+        entry->generation = ctx->marker->generation;
+        known = 1;
+
+    } else {
+        entry->generation = (uint32_t) ngx_random()
+                            ^ ((uint32_t) ngx_pid << 16)
+                            ^ (uint32_t) ngx_current_msec;
+        known = 0;
+    }
+
+    if (ngx_http_rcache_variant(r, ctx, &names) != NGX_OK) {
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    if (known && ngx_http_rcache_variants_many(ctx, rlcf->max_variants)) {
+        return RCACHE_REASON_VARIANTS;
+    }
+
+    entry->vary = names;
+    entry->variant = ctx->variant;
+
+    return RCACHE_REASON_NONE;
+}
+
+
 static ngx_http_rcache_capture_t *
 ngx_http_rcache_capture_alloc(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx, size_t head)
+    ngx_http_rcache_ctx_t *ctx, rcache_entry_t *entry, size_t head)
 {
     u_char                     *p;
-    size_t                      size;
+    size_t                      size, len;
     ngx_buf_t                  *b;
+    ngx_str_t                  *redis_key;
     ngx_http_rcache_op_t       *op;
     ngx_http_rcache_capture_t  *capture;
 
+    redis_key = entry->vary.len ? &ctx->variant_key : &ctx->redis_key;
+
+    len = ctx->key.len + redis_key->len + entry->vary.len
+          + entry->variant.len;
+
     /* a small body fits into the pool's one block, a larger gets its own */
 
-    size = 2048 + head + ctx->key.len + 3 * ctx->redis_key.len;
+    size = 2048 + head + 3 * len;
 
     if (r->headers_out.content_length_n > 0
         && r->headers_out.content_length_n <= NGX_HTTP_RCACHE_BUF_MIN)
@@ -267,19 +255,22 @@ ngx_http_rcache_capture_alloc(ngx_http_request_t *r,
     capture->zone = ctx->zone;
     capture->start = ngx_current_msec;
     capture->length = r->headers_out.content_length_n;
+    capture->entry = *entry;
 
-    p = ngx_pnalloc(op->pool, ctx->key.len + ctx->redis_key.len);
+    p = ngx_pnalloc(op->pool, len);
     if (p == NULL) {
         goto failed;
     }
 
-    capture->entry.key.data = p;
-    capture->entry.key.len = ctx->key.len;
-    p = ngx_cpymem(p, ctx->key.data, ctx->key.len);
+    p = ngx_http_rcache_capture_copy(p, &capture->redis_key, redis_key);
+    p = ngx_http_rcache_capture_copy(p, &capture->entry.key, &ctx->key);
+    p = ngx_http_rcache_capture_copy(p, &capture->entry.vary, &entry->vary);
+    (void) ngx_http_rcache_capture_copy(p, &capture->entry.variant,
+                                        &entry->variant);
 
-    capture->redis_key.data = p;
-    capture->redis_key.len = ctx->redis_key.len;
-    ngx_memcpy(p, ctx->redis_key.data, ctx->redis_key.len);
+    capture->limit = ((ngx_http_rcache_loc_conf_t *)
+                      ngx_http_get_module_loc_conf(r,
+                             ngx_http_redis_proxy_cache_module))->max_size;
 
     capture->head = ngx_alloc_chain_link(op->pool);
     if (capture->head == NULL) {
@@ -303,6 +294,16 @@ failed:
     ngx_destroy_pool(op->pool);
 
     return NULL;
+}
+
+
+static u_char *
+ngx_http_rcache_capture_copy(u_char *p, ngx_str_t *to, ngx_str_t *from)
+{
+    to->data = p;
+    to->len = from->len;
+
+    return from->len ? ngx_cpymem(p, from->data, from->len) : p;
 }
 
 
@@ -430,24 +431,32 @@ ngx_http_rcache_capture_room(ngx_http_rcache_capture_t *capture)
 }
 
 
-rcache_reason_e
-ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture)
+/* all of the body is there, as Content-Length says */
+
+ngx_uint_t
+ngx_http_rcache_capture_complete(ngx_http_rcache_capture_t *capture)
 {
-    u_char                   ttl[NGX_INT64_LEN];
-    int64_t                  lifetime;
-    ngx_str_t                argv[5];
+    return capture->length == (off_t) capture->size;
+}
+
+
+rcache_reason_e
+ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    size_t                   size;
+    int64_t                  ttl;
+    ngx_str_t                names;
     ngx_chain_t              payload;
     rcache_reason_e          reason;
     ngx_http_rcache_op_t    *op;
-    ngx_http_rcache_zone_t  *zone;
 
     op = capture->op;
-    zone = capture->zone;
 
-    lifetime = capture->entry.lifetime
-               - (int64_t) (ngx_msec_t) (ngx_current_msec - capture->start);
+    ttl = capture->ttl
+          - (int64_t) (ngx_msec_t) (ngx_current_msec - capture->start);
 
-    if (lifetime <= 0) {
+    if (ttl <= 0) {
         reason = RCACHE_REASON_STALE;
         goto failed;
     }
@@ -464,30 +473,25 @@ ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture)
         goto failed;
     }
 
-    reason = RCACHE_REASON_NO_MEMORY;
-
     if (ngx_http_rcache_capture_entry(capture, &payload) != NGX_OK) {
+        reason = RCACHE_REASON_NO_MEMORY;
         goto failed;
     }
 
-    ngx_str_set(&argv[0], "SET");
-    argv[1] = capture->redis_key;
-    argv[2].data = NULL;
-    argv[2].len = rcache_entry_size(&capture->entry) + capture->size;
-    ngx_str_set(&argv[3], "PX");
-    argv[4].data = ttl;
-    argv[4].len = ngx_sprintf(ttl, "%L", lifetime) - ttl;
+    size = rcache_entry_size(&capture->entry) + capture->size;
+    names = capture->entry.vary;
 
-    if (ngx_http_rcache_op_command(op, argv, 5, &payload) != NGX_OK) {
-        goto failed;
+    reason = ngx_http_rcache_write_set(capture->zone, op, &capture->redis_key,
+                                       &payload, size, ttl, ctx);
+
+    if (reason != RCACHE_REASON_NONE || names.len == 0) {
+        return reason;
     }
 
-    op->lane = NGX_HTTP_RCACHE_LANE_STORE;
-    op->handler = ngx_http_rcache_store_done;
-    op->data = zone;
-    op->max_reply = 0;
+    /* the operation is not answered before this turn ends */
 
-    return ngx_http_rcache_zone_submit(zone, op);
+    return ngx_http_rcache_write_marker(ctx, &names,
+                                        capture->entry.generation, ttl);
 
 failed:
 
@@ -556,17 +560,4 @@ void
 ngx_http_rcache_capture_drop(ngx_http_rcache_capture_t *capture)
 {
     ngx_destroy_pool(capture->op->pool);
-}
-
-
-/* the request may be gone long since; the client has its response */
-
-static void
-ngx_http_rcache_store_done(ngx_http_rcache_op_t *op,
-    ngx_http_rcache_reply_t *reply)
-{
-    if (reply) {
-        (void) ngx_http_rcache_zone_accepts(op->data,
-                                            NGX_HTTP_RCACHE_LANE_STORE, reply);
-    }
 }

@@ -4,55 +4,51 @@
  */
 
 
+/*
+ * Conditions of the client, RFC 9110, 13, answered from a response that is
+ * whole: a hit, or one on its way to Redis.  nginx's not_modified filter
+ * wants both If-None-Match and If-Modified-Since to match where the first
+ * alone counts (13.2.2), so a 304 is our own; ranges are left to nginx.
+ */
+
+
 #include "ngx_http_rcache.h"
 
 
-static ngx_uint_t ngx_http_rcache_is_conditional(ngx_table_elt_t *h);
+static void ngx_http_rcache_validators(ngx_http_request_t *r,
+    rcache_validators_t *v);
+static void ngx_http_rcache_not_modified(ngx_http_request_t *r);
 
-
-/*
- * What is to be stored must be whole, so the upstream must not see these
- * lines.  A new list is made without them; the old one stays where it is,
- * for the pointers in r->headers_in that nginx's range and not_modified
- * filters look at, and is put back when the response comes, for the log.
- */
 
 ngx_int_t
-ngx_http_rcache_hide_conditional(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx)
+ngx_http_rcache_conditional(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
-    ngx_list_t        list;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h, *copy;
+    ngx_uint_t             i;
+    ngx_list_part_t       *part;
+    ngx_table_elt_t       *h;
+    rcache_validators_t    v;
+    rcache_conditional_t   c;
 
-    if (r->headers_in.range == NULL
-        && r->headers_in.if_range == NULL
-        && r->headers_in.if_modified_since == NULL
-        && r->headers_in.if_unmodified_since == NULL
-        && r->headers_in.if_match == NULL
-        && r->headers_in.if_none_match == NULL)
+    /* RFC 9110, 13.2.1: conditions are for what would be a success */
+
+    if (r != r->main || r->headers_out.status != NGX_HTTP_OK || ctx->post) {
+        return NGX_OK;
+    }
+
+    r->disable_not_modified = 1;
+
+    if (!r->headers_in.if_modified_since
+        && !r->headers_in.if_unmodified_since
+        && !r->headers_in.if_match
+        && !r->headers_in.if_none_match
+        && !r->headers_in.if_range)
     {
         return NGX_OK;
     }
 
-    if (ngx_list_init(&list, r->pool, 20, sizeof(ngx_table_elt_t)) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    rcache_conditional_init(&c);
 
-    /*
-     * ngx_list_init() leaves list.last pointing into a local variable;
-     * r->headers_in.headers is what the pushes below must go to.
-     */
-
-    ctx->headers_in = r->headers_in.headers;
-
-    r->headers_in.headers = list;
-    r->headers_in.headers.last = &r->headers_in.headers.part;
-
-    ctx->hidden = 1;
-
-    part = &ctx->headers_in.part;
+    part = &r->headers_in.headers.part;
     h = part->elts;
 
     for (i = 0; /* void */; i++) {
@@ -67,71 +63,77 @@ ngx_http_rcache_hide_conditional(ngx_http_request_t *r,
             i = 0;
         }
 
-        if (ngx_http_rcache_is_conditional(&h[i])) {
-            continue;
-        }
+        rcache_conditional_header(&c, &h[i].key, &h[i].value);
+    }
 
-        copy = ngx_list_push(&r->headers_in.headers);
-        if (copy == NULL) {
-            ngx_http_rcache_show_conditional(r, ctx);
-            return NGX_ERROR;
-        }
+    ngx_http_rcache_validators(r, &v);
 
-        *copy = h[i];
+    switch (rcache_conditional(&c, &v,
+                               r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD),
+                               -1, ngx_time()))
+    {
+
+    case RCACHE_CONDITIONAL_NOT_MODIFIED:
+        ngx_http_rcache_not_modified(r);
+        break;
+
+    case RCACHE_CONDITIONAL_FAILED:
+        return NGX_DECLINED;
+
+    default: /* RCACHE_CONDITIONAL_GO */
+        break;
+    }
+
+    if (r->headers_in.if_range
+        && !rcache_conditional_range(&c, &v, ngx_time()))
+    {
+        r->allow_ranges = 0;
     }
 
     return NGX_OK;
 }
 
 
-static ngx_uint_t
-ngx_http_rcache_is_conditional(ngx_table_elt_t *h)
+static void
+ngx_http_rcache_validators(ngx_http_request_t *r, rcache_validators_t *v)
 {
-    ngx_uint_t         i;
+    ngx_memzero(v, sizeof(rcache_validators_t));
 
-    static ngx_str_t   names[] = {
-        ngx_string("range"),
-        ngx_string("if-range"),
-        ngx_string("if-match"),
-        ngx_string("if-none-match"),
-        ngx_string("if-modified-since"),
-        ngx_string("if-unmodified-since"),
-        ngx_null_string
-    };
-
-    /* by name: there may be more lines than the ones that nginx points to */
-
-    for (i = 0; names[i].len; i++) {
-        if (h->key.len == names[i].len
-            && ngx_strncasecmp(h->key.data, names[i].data, names[i].len) == 0)
-        {
-            return 1;
-        }
+    if (r->headers_out.etag) {
+        v->etag = r->headers_out.etag->value;
     }
 
-    return 0;
+    if (r->headers_out.last_modified) {
+        v->last_modified = r->headers_out.last_modified->value;
+    }
+
+    if (r->headers_out.date) {
+        v->date = r->headers_out.date->value;
+
+    } else {
+
+        /* proxy_pass hides the upstream's, and nginx sends its own */
+
+        v->date.data = ngx_cached_http_time.data;
+        v->date.len = ngx_cached_http_time.len;
+    }
 }
 
 
-void
-ngx_http_rcache_show_conditional(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx)
+/* as ngx_http_not_modified_header_filter() does it */
+
+static void
+ngx_http_rcache_not_modified(ngx_http_request_t *r)
 {
-    ngx_list_t  *list;
+    r->headers_out.status = NGX_HTTP_NOT_MODIFIED;
+    r->headers_out.status_line.len = 0;
+    r->headers_out.content_type.len = 0;
 
-    if (!ctx->hidden) {
-        return;
-    }
+    ngx_http_clear_content_length(r);
+    ngx_http_clear_accept_ranges(r);
 
-    ctx->hidden = 0;
-
-    list = &r->headers_in.headers;
-
-    *list = ctx->headers_in;
-
-    /* the last part is inside the list itself while it is the only one */
-
-    if (list->part.next == NULL) {
-        list->last = &list->part;
+    if (r->headers_out.content_encoding) {
+        r->headers_out.content_encoding->hash = 0;
+        r->headers_out.content_encoding = NULL;
     }
 }

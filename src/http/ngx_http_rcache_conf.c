@@ -13,26 +13,10 @@
 #include "ngx_http_rcache.h"
 
 
-#define NGX_HTTP_RCACHE_CONNECT_TIMEOUT  100
-#define NGX_HTTP_RCACHE_TIMEOUT          250
-#define NGX_HTTP_RCACHE_QUEUE            1024
+static ngx_uint_t ngx_http_rcache_is_token(ngx_str_t *value);
 
 
-static char *ngx_http_rcache_bad_value(ngx_conf_t *cf, ngx_str_t *value,
-    char *right);
-static ngx_http_rcache_zone_t *ngx_http_rcache_zone_create(ngx_conf_t *cf,
-    ngx_str_t *name);
-static char *ngx_http_rcache_zone_memory(ngx_conf_t *cf,
-    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *size);
-static char *ngx_http_rcache_zone_parameter(ngx_conf_t *cf,
-    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *server);
-static ngx_uint_t ngx_http_rcache_parameter(ngx_str_t *value, char *name,
-    ngx_str_t *rest);
-static char *ngx_http_rcache_parameter_msec(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_str_t *rest, ngx_msec_t *to);
-
-
-static char *
+char *
 ngx_http_rcache_bad_value(ngx_conf_t *cf, ngx_str_t *value, char *right)
 {
     ngx_str_t  *directive;
@@ -47,244 +31,7 @@ ngx_http_rcache_bad_value(ngx_conf_t *cf, ngx_str_t *value, char *right)
 }
 
 
-char *
-ngx_http_rcache_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_rcache_main_conf_t *rmcf = conf;
-
-    char                    *rv, *err;
-    u_char                  *p;
-    ngx_str_t               *value, name, size, server;
-    ngx_uint_t               i;
-    ngx_http_rcache_zone_t  *zone, **zonep;
-
-    value = cf->args->elts;
-
-    p = (u_char *) ngx_strchr(value[1].data, ':');
-
-    if (p == NULL || p == value[1].data) {
-        return ngx_http_rcache_bad_value(cf, &value[1],
-                                         "name:size, such as \"api:16m\"");
-    }
-
-    name.data = value[1].data;
-    name.len = p - value[1].data;
-    size.data = p + 1;
-    size.len = value[1].data + value[1].len - size.data;
-
-    if (ngx_http_rcache_zone_find(rmcf, &name)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"redis_proxy_cache_zone\" \"%V\" is duplicate, "
-                           "expected another name", &name);
-        return NGX_CONF_ERROR;
-    }
-
-    zone = ngx_http_rcache_zone_create(cf, &name);
-    if (zone == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_str_null(&server);
-
-    for (i = 2; i < cf->args->nelts; i++) {
-        rv = ngx_http_rcache_zone_parameter(cf, zone, &value[i], &server);
-        if (rv != NGX_CONF_OK) {
-            return rv;
-        }
-    }
-
-    if (server.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"redis_proxy_cache_zone\" \"%V\" has no server, "
-                           "expected server=redis://host:port", &name);
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_http_rcache_redis_url(cf, &zone->conf, &server, &err) != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid server \"%V\" in "
-                           "\"redis_proxy_cache_zone\" \"%V\": %s, expected "
-                           "redis://[[user]:password@]host[:port][/db] or "
-                           "unix:/path", &zone->conf.url, &name, err);
-        return NGX_CONF_ERROR;
-    }
-
-    if (zone->conf.password_file.len) {
-
-        if (ngx_conf_full_name(cf->cycle, &zone->conf.password_file, 1)
-            != NGX_OK)
-        {
-            return NGX_CONF_ERROR;
-        }
-
-        if (ngx_http_rcache_redis_password(cf, &zone->conf) != NGX_OK) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    zonep = ngx_array_push(&rmcf->zones);
-    if (zonep == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    *zonep = zone;
-
-    return ngx_http_rcache_zone_memory(cf, zone, &value[1], &size);
-}
-
-
-static ngx_http_rcache_zone_t *
-ngx_http_rcache_zone_create(ngx_conf_t *cf, ngx_str_t *name)
-{
-    ngx_http_rcache_zone_t  *zone;
-
-    zone = ngx_pcalloc(cf->pool, sizeof(ngx_http_rcache_zone_t));
-    if (zone == NULL) {
-        return NULL;
-    }
-
-    zone->name = *name;
-
-    zone->prefix.len = name->len + 1;
-    zone->prefix.data = ngx_pnalloc(cf->pool, zone->prefix.len);
-    if (zone->prefix.data == NULL) {
-        return NULL;
-    }
-
-    ngx_sprintf(zone->prefix.data, "%V:", name);
-
-    zone->conf.zone = *name;
-    zone->conf.connect_timeout = NGX_HTTP_RCACHE_CONNECT_TIMEOUT;
-    zone->conf.timeout = NGX_HTTP_RCACHE_TIMEOUT;
-    zone->conf.queue = NGX_HTTP_RCACHE_QUEUE;
-
-    zone->clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    return zone;
-}
-
-
-static char *
-ngx_http_rcache_zone_memory(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
-    ngx_str_t *value, ngx_str_t *size)
-{
-    ssize_t  n;
-
-    n = ngx_parse_size(size);
-
-    if (n == NGX_ERROR) {
-        return ngx_http_rcache_bad_value(cf, value,
-                                         "name:size, such as \"api:16m\"");
-    }
-
-    if (n < (ssize_t) (8 * ngx_pagesize)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"redis_proxy_cache_zone\" \"%V\" is too small, "
-                           "expected a size of at least %uz",
-                           value, 8 * ngx_pagesize);
-        return NGX_CONF_ERROR;
-    }
-
-    zone->shm = ngx_shared_memory_add(cf, &zone->name, n,
-                                      &ngx_http_redis_proxy_cache_module);
-    if (zone->shm == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    zone->shm->init = ngx_http_rcache_health_init;
-    zone->shm->data = zone;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
-    ngx_str_t *value, ngx_str_t *server)
-{
-    ngx_int_t   n;
-    ngx_str_t   rest;
-
-    if (ngx_http_rcache_parameter(value, "server=", &rest)) {
-
-        if (server->len) {
-            return ngx_http_rcache_bad_value(cf, value,
-                                             "one server= a zone");
-        }
-
-        if (rest.len == 0) {
-            return ngx_http_rcache_bad_value(cf, value,
-                                             "server=redis://host:port");
-        }
-
-        *server = rest;
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_http_rcache_parameter(value, "prefix=", &rest)) {
-
-        /* the hash tag of a key is what is between its first braces */
-
-        if (ngx_strlchr(rest.data, rest.data + rest.len, '{')
-            || ngx_strlchr(rest.data, rest.data + rest.len, '}')
-            || rest.len > 256)
-        {
-            return ngx_http_rcache_bad_value(cf, value,
-                                  "at most 256 bytes without \"{\" and \"}\"");
-        }
-
-        zone->prefix = rest;
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_http_rcache_parameter(value, "user=", &zone->conf.user)
-        || ngx_http_rcache_parameter(value, "password=", &zone->conf.password)
-        || ngx_http_rcache_parameter(value, "password_file=",
-                                     &zone->conf.password_file))
-    {
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_http_rcache_parameter(value, "db=", &rest)) {
-        n = ngx_atoi(rest.data, rest.len);
-
-        if (n == NGX_ERROR) {
-            return ngx_http_rcache_bad_value(cf, value, "a number, 0 or more");
-        }
-
-        zone->conf.db = n;
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_http_rcache_parameter(value, "queue=", &rest)) {
-        n = ngx_atoi(rest.data, rest.len);
-
-        if (n == NGX_ERROR || n == 0) {
-            return ngx_http_rcache_bad_value(cf, value, "a number, 1 or more");
-        }
-
-        zone->conf.queue = n;
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_http_rcache_parameter(value, "connect_timeout=", &rest)) {
-        return ngx_http_rcache_parameter_msec(cf, value, &rest,
-                                              &zone->conf.connect_timeout);
-    }
-
-    if (ngx_http_rcache_parameter(value, "timeout=", &rest)) {
-        return ngx_http_rcache_parameter_msec(cf, value, &rest,
-                                              &zone->conf.timeout);
-    }
-
-    return ngx_http_rcache_bad_value(cf, value,
-                                     "server=, prefix=, user=, password=, "
-                                     "password_file=, db=, connect_timeout=, "
-                                     "timeout= or queue=");
-}
-
-
-static ngx_uint_t
+ngx_uint_t
 ngx_http_rcache_parameter(ngx_str_t *value, char *name, ngx_str_t *rest)
 {
     size_t  len;
@@ -302,7 +49,7 @@ ngx_http_rcache_parameter(ngx_str_t *value, char *name, ngx_str_t *rest)
 }
 
 
-static char *
+char *
 ngx_http_rcache_parameter_msec(ngx_conf_t *cf, ngx_str_t *value,
     ngx_str_t *rest, ngx_msec_t *to)
 {
@@ -410,6 +157,11 @@ ngx_http_rcache_set_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
+
+    /* the key of a slice has its range, and so its 206 is a whole */
+
+    rlcf->slice = (ngx_strstr(value[1].data, "$slice_range") != NULL
+                   || ngx_strstr(value[1].data, "${slice_range}") != NULL);
 
     return NGX_CONF_OK;
 }
@@ -570,4 +322,237 @@ ngx_http_rcache_set_msec(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
 
     return ngx_http_rcache_parameter_msec(cf, &value[1], &value[1], msp);
+}
+
+
+char *
+ngx_http_rcache_set_off(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char  *p = conf;
+
+    off_t      *np;
+    ngx_str_t  *value;
+
+    np = (off_t *) (p + cmd->offset);
+
+    if (*np != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    *np = ngx_parse_offset(&value[1]);
+
+    if (*np == (off_t) NGX_ERROR) {
+        return ngx_http_rcache_bad_value(cf, &value[1],
+                                         "an offset, such as \"10m\"");
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_rcache_set_number(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char  *p = conf;
+
+    ngx_int_t    n;
+    ngx_str_t   *value;
+    ngx_uint_t  *np;
+
+    np = (ngx_uint_t *) (p + cmd->offset);
+
+    if (*np != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (n == NGX_ERROR) {
+        return ngx_http_rcache_bad_value(cf, &value[1],
+                                         "a number, 0 or more");
+    }
+
+    *np = n;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_rcache_set_variants(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_rcache_loc_conf_t *rlcf = conf;
+
+    ngx_int_t   n;
+    ngx_str_t  *value;
+
+    if (rlcf->max_variants != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (n == NGX_ERROR || n > NGX_HTTP_RCACHE_MAX_VARIANTS) {
+        return ngx_http_rcache_bad_value(cf, &value[1],
+                                         "a number from 0 to 48");
+    }
+
+    rlcf->max_variants = n;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_rcache_set_ignore(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_rcache_loc_conf_t *rlcf = conf;
+
+    ngx_str_t   *value;
+    ngx_uint_t   i, n;
+
+    static struct {
+        ngx_str_t   name;
+        ngx_uint_t  bit;
+    } names[] = {
+        { ngx_string("X-Accel-Expires"), RCACHE_IGNORE_X_ACCEL_EXPIRES },
+        { ngx_string("Expires"), RCACHE_IGNORE_EXPIRES },
+        { ngx_string("Cache-Control"), RCACHE_IGNORE_CACHE_CONTROL },
+        { ngx_string("Set-Cookie"), RCACHE_IGNORE_SET_COOKIE },
+        { ngx_string("Vary"), RCACHE_IGNORE_VARY },
+        { ngx_null_string, 0 }
+    };
+
+    if (rlcf->ignore != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    rlcf->ignore = 0;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        for (n = 0; names[n].name.len; n++) {
+            if (rcache_str_same(&value[i], &names[n].name)) {
+                rlcf->ignore |= names[n].bit;
+                break;
+            }
+        }
+
+        if (names[n].name.len == 0) {
+            return ngx_http_rcache_bad_value(cf, &value[i],
+                                      "\"X-Accel-Expires\", \"Expires\", "
+                                      "\"Cache-Control\", \"Set-Cookie\" or "
+                                      "\"Vary\"");
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_rcache_is_token(ngx_str_t *value)
+{
+    size_t  i;
+
+    for (i = 0; i < value->len; i++) {
+        if (!rcache_token[value->data[i]]) {
+            return 0;
+        }
+    }
+
+    return value->len != 0;
+}
+
+
+char *
+ngx_http_rcache_set_targets(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_rcache_loc_conf_t *rlcf = conf;
+
+    ngx_str_t   *value, *name;
+    ngx_uint_t   i;
+
+    if (rlcf->targets != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    rlcf->targets = ngx_array_create(cf->pool, 4, sizeof(ngx_str_t));
+    if (rlcf->targets == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        return NGX_CONF_OK;
+    }
+
+    if (cf->args->nelts - 1 > RCACHE_TARGETS_MAX) {
+        return ngx_http_rcache_bad_value(cf, &value[1 + RCACHE_TARGETS_MAX],
+                                         "at most 4 header names");
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (!ngx_http_rcache_is_token(&value[i])
+            || ngx_strcmp(value[i].data, "off") == 0)
+        {
+            return ngx_http_rcache_bad_value(cf, &value[i],
+                                             "the name of a header, or "
+                                             "\"off\" alone");
+        }
+
+        name = ngx_array_push(rlcf->targets);
+        if (name == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *name = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_rcache_set_identity(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_rcache_loc_conf_t *rlcf = conf;
+
+    ngx_str_t  *value;
+
+    if (rlcf->identity.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        ngx_str_set(&rlcf->identity, "");
+        return NGX_CONF_OK;
+    }
+
+    /* RFC 9211, 2: a token here, so that it needs no quotes */
+
+    if (!ngx_http_rcache_is_token(&value[1])
+        || !((value[1].data[0] >= 'a' && value[1].data[0] <= 'z')
+             || (value[1].data[0] >= 'A' && value[1].data[0] <= 'Z')))
+    {
+        return ngx_http_rcache_bad_value(cf, &value[1],
+                                   "a token that begins with a letter, such "
+                                   "as \"nginx\", or \"off\"");
+    }
+
+    rlcf->identity = value[1];
+
+    return NGX_CONF_OK;
 }

@@ -15,9 +15,24 @@
 
 
 static ngx_int_t ngx_http_rcache_header_filter(ngx_http_request_t *r);
-static void ngx_http_rcache_own_conditions(ngx_http_request_t *r);
+static ngx_int_t ngx_http_rcache_unsafe_header(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+static ngx_int_t ngx_http_rcache_fill_header(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+static ngx_int_t ngx_http_rcache_start(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, rcache_reason_e *reason);
+static ngx_int_t ngx_http_rcache_send_header(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+static void ngx_http_rcache_own_ranges(ngx_http_request_t *r,
+    ngx_uint_t single);
 static ngx_int_t ngx_http_rcache_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
+static ngx_int_t ngx_http_rcache_capture_body(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
+static ngx_int_t ngx_http_rcache_stored_body(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
+static ngx_int_t ngx_http_rcache_pass_body(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in, ngx_uint_t last);
 static ngx_uint_t ngx_http_rcache_is_last(ngx_http_request_t *r,
     ngx_chain_t *in);
 static ngx_int_t ngx_http_rcache_discard(ngx_chain_t *in);
@@ -33,62 +48,200 @@ static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 static ngx_int_t
 ngx_http_rcache_header_filter(ngx_http_request_t *r)
 {
-    ngx_int_t               rc;
-    ngx_uint_t              hidden;
-    rcache_reason_e         reason;
-    ngx_http_cleanup_t     *cln;
     ngx_http_rcache_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
 
     if (ctx == NULL) {
+
+        if (r->internal) {
+            ngx_http_rcache_redirected(r);
+        }
+
         return ngx_http_next_header_filter(r);
     }
 
-    if (ctx->state == NGX_HTTP_RCACHE_CAPTURE) {
+    switch (ctx->state) {
+
+    case NGX_HTTP_RCACHE_SERVE:
+        ngx_http_rcache_own_ranges(r, 0);
+        return ngx_http_rcache_send_header(r, ctx);
+
+    case NGX_HTTP_RCACHE_FILL:
+        return ngx_http_rcache_fill_header(r, ctx);
+
+    case NGX_HTTP_RCACHE_UNSAFE:
+        return ngx_http_rcache_unsafe_header(r, ctx);
+
+    case NGX_HTTP_RCACHE_CAPTURE:
 
         /* an error page takes the place of what was being captured */
 
         ngx_http_rcache_end(ctx, RCACHE_REASON_ERROR_PAGE);
         return ngx_http_next_header_filter(r);
-    }
 
-    if (ctx->state != NGX_HTTP_RCACHE_FILL) {
+    case NGX_HTTP_RCACHE_FRESHENED:
+
+        /* the same, and it has a body of its own */
+
+        ctx->state = NGX_HTTP_RCACHE_PASS;
+        return ngx_http_next_header_filter(r);
+
+    default:
+
+        if (ngx_http_rcache_cache_status(r, ctx) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
         return ngx_http_next_header_filter(r);
     }
+}
 
-    hidden = ctx->hidden;
-    ngx_http_rcache_show_conditional(r, ctx);
 
-    ctx->capture = ngx_http_rcache_capture_create(r, ctx, &reason);
+static ngx_int_t
+ngx_http_rcache_unsafe_header(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    rcache_reason_e  reason;
+
+    ctx->reason = ngx_http_rcache_invalidate(r, ctx);
+
+    if (ctx->post && ngx_http_rcache_start(r, ctx, &reason) == NGX_OK) {
+        return ngx_http_rcache_send_header(r, ctx);
+    }
+
+    if (ngx_http_rcache_cache_status(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->write
+        && (r->headers_out.status == NGX_HTTP_NO_CONTENT
+            || r->headers_out.content_length_n == 0))
+    {
+        /* there will be no body whose end could be held */
+
+        ngx_http_rcache_hold_header(r, ctx);
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_fill_header(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_int_t        rc;
+    ngx_uint_t       masked;
+    rcache_reason_e  reason;
+
+    masked = ctx->masked;
+
+    if (ctx->stale
+        && r->headers_out.status == NGX_HTTP_NOT_MODIFIED
+        && r->err_status == 0)
+    {
+        ngx_http_rcache_unmask(r, ctx);
+
+        if (ngx_http_rcache_revalidate(r, ctx) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ctx->state = NGX_HTTP_RCACHE_FRESHENED;
+
+        ngx_http_rcache_own_ranges(r, 0);
+
+        return ngx_http_rcache_send_header(r, ctx);
+    }
+
+    /* ctx->head tells a GET for a HEAD from a HEAD */
+
+    rc = ngx_http_rcache_start(r, ctx, &reason);
+
+    ngx_http_rcache_unmask(r, ctx);
+
+    if (rc != NGX_OK) {
+        ngx_http_rcache_end(ctx, reason);
+
+        if (reason == RCACHE_REASON_HEAD && ctx->kept) {
+            ngx_http_rcache_held_against(r, ctx);
+        }
+
+        if (!masked) {
+            if (ngx_http_rcache_cache_status(r, ctx) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            return ngx_http_next_header_filter(r);
+        }
+
+        /* the upstream did not see the conditions: they are answered here */
+    }
+
+    if (r->headers_out.content_length_n != -1) {
+        ngx_http_rcache_own_ranges(r, 1);
+    }
+
+    return ngx_http_rcache_send_header(r, ctx);
+}
+
+
+/* NGX_OK: the body will be captured; NGX_DECLINED, and why not */
+
+static ngx_int_t
+ngx_http_rcache_start(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    rcache_reason_e *reason)
+{
+    ngx_http_cleanup_t  *cln;
+
+    ctx->capture = ngx_http_rcache_capture_create(r, ctx, reason);
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "rcache capture: %V \"%V\"",
-                   rcache_reason_name(reason), &ctx->key);
-
-    if (hidden || ctx->capture) {
-
-        /* answered here as on a hit: the upstream did not see them */
-
-        ngx_http_rcache_own_conditions(r);
-    }
+                   rcache_reason_name(*reason), &ctx->key);
 
     if (ctx->capture == NULL) {
-        ngx_http_rcache_end(ctx, reason);
-        return ngx_http_next_header_filter(r);
+        return NGX_DECLINED;
     }
 
     cln = ngx_http_cleanup_add(r, 0);
     if (cln == NULL) {
-        return NGX_ERROR;
+        *reason = RCACHE_REASON_NO_MEMORY;
+        return NGX_DECLINED;
     }
 
     cln->handler = ngx_http_rcache_leave;
     cln->data = ctx;
 
     ctx->state = NGX_HTTP_RCACHE_CAPTURE;
+    ctx->stored = 1;
+
+    return NGX_OK;
+}
+
+
+/* with the conditions of the client answered */
+
+static ngx_int_t
+ngx_http_rcache_send_header(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    if (ngx_http_rcache_cache_status(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_rcache_conditional(r, ctx) != NGX_OK) {
+        ngx_http_rcache_end(ctx, RCACHE_REASON_ERROR_PAGE);
+
+        return ngx_http_filter_finalize_request(r, NULL,
+                                                NGX_HTTP_PRECONDITION_FAILED);
+    }
 
     rc = ngx_http_next_header_filter(r);
+
+    if (ctx->state != NGX_HTTP_RCACHE_CAPTURE) {
+        return rc;
+    }
 
     /*
      * A filter may have gone another way meanwhile: ctx is still valid
@@ -96,22 +249,18 @@ ngx_http_rcache_header_filter(ngx_http_request_t *r)
      */
 
     if (rc == NGX_ERROR || rc > NGX_OK
-        || ctx->state != NGX_HTTP_RCACHE_CAPTURE
         || ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module) != ctx)
     {
-        if (ctx->state == NGX_HTTP_RCACHE_CAPTURE) {
-            ngx_http_rcache_end(ctx, RCACHE_REASON_ERROR_PAGE);
-        }
-
+        ngx_http_rcache_end(ctx, RCACHE_REASON_ERROR_PAGE);
         return rc;
     }
 
     if (r->header_only) {
 
         /*
-         * A 304, or a subrequest of auth_request.  The one who asked has all
-         * it wants, but the upstream sends a body, which can be stored only
-         * if the content handler goes on.
+         * A 304, a HEAD, or a subrequest of auth_request.  The one who asked
+         * has all it wants, but the upstream sends a body, which can be
+         * stored only if the content handler goes on.
          */
 
         r->header_only = 0;
@@ -126,18 +275,12 @@ ngx_http_rcache_header_filter(ngx_http_request_t *r)
 }
 
 
-/* nginx's filters are to answer Range and If-* from the whole response */
+/* nginx's range filter is to answer Range from the whole response */
 
 static void
-ngx_http_rcache_own_conditions(ngx_http_request_t *r)
+ngx_http_rcache_own_ranges(ngx_http_request_t *r, ngx_uint_t single)
 {
     if (r->headers_out.status != NGX_HTTP_OK) {
-        return;
-    }
-
-    r->disable_not_modified = 0;
-
-    if (r->headers_out.content_length_n == -1) {
         return;
     }
 
@@ -145,69 +288,128 @@ ngx_http_rcache_own_conditions(ngx_http_request_t *r)
 
     ngx_http_clear_accept_ranges(r);
 
-    /* the body comes in many buffers: one range only */
-
     r->allow_ranges = 1;
-    r->single_range = 1;
+
+    /* it answers several ranges only over a body in one buffer */
+
+    r->single_range = single;
 }
 
 
 static ngx_int_t
 ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
-    ngx_int_t               rc;
-    ngx_uint_t              last, trailers;
-    rcache_reason_e         reason;
     ngx_http_rcache_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
 
-    if (ctx == NULL || in == NULL
-        || (ctx->state != NGX_HTTP_RCACHE_CAPTURE && !ctx->discard))
-    {
+    if (ctx == NULL || in == NULL) {
         return ngx_http_next_body_filter(r, in);
     }
 
+    switch (ctx->state) {
+
+    case NGX_HTTP_RCACHE_CAPTURE:
+        return ngx_http_rcache_capture_body(r, ctx, in);
+
+    case NGX_HTTP_RCACHE_FRESHENED:
+        return ngx_http_rcache_stored_body(r, ctx, in);
+
+    case NGX_HTTP_RCACHE_HOLD:
+        return ngx_http_rcache_hold(r, ctx, in);
+
+    case NGX_HTTP_RCACHE_SERVE:
+        return ngx_http_next_body_filter(r, in);
+
+    default:
+        return ngx_http_rcache_pass_body(r, ctx, in,
+                                         ngx_http_rcache_is_last(r, in));
+    }
+}
+
+
+static ngx_int_t
+ngx_http_rcache_capture_body(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in)
+{
+    ngx_uint_t       last;
+    rcache_reason_e  reason;
+
     last = ngx_http_rcache_is_last(r, in);
 
-    /* those of the content handler; add_trailer acts in a later filter */
+    /* before the next filter consumes the buffers */
 
-    trailers = r->headers_out.trailers.part.nelts;
+    reason = ngx_http_rcache_capture_append(ctx->capture, in);
 
-    if (ctx->state == NGX_HTTP_RCACHE_CAPTURE) {
-
-        /* before the next filter consumes the buffers */
-
-        reason = ngx_http_rcache_capture_append(ctx->capture, in);
-
-        if (reason != RCACHE_REASON_NONE) {
-            ngx_http_rcache_end(ctx, reason);
-        }
-    }
-
-    if (ctx->discard) {
-        rc = ngx_http_rcache_discard(in);
-
-    } else {
-        rc = ngx_http_next_body_filter(r, in);
-    }
-
-    if (last && ctx->state == NGX_HTTP_RCACHE_CAPTURE) {
-
-        /* after the client was served */
-
-        if (trailers) {
-            reason = RCACHE_REASON_TRAILERS;
-
-        } else {
-            reason = ngx_http_rcache_capture_store(ctx->capture);
-            ctx->capture = NULL;
-        }
-
+    if (reason != RCACHE_REASON_NONE) {
         ngx_http_rcache_end(ctx, reason);
+
+    } else if (last && r->headers_out.trailers.part.nelts) {
+        ngx_http_rcache_end(ctx, RCACHE_REASON_TRAILERS);
+
+    } else if (last || ngx_http_rcache_capture_complete(ctx->capture)) {
+        reason = ngx_http_rcache_capture_store(ctx->capture, ctx);
+
+        ctx->capture = NULL;
+        ngx_http_rcache_end(ctx, reason);
+
+        last = 1;
     }
 
-    return rc;
+    return ngx_http_rcache_pass_body(r, ctx, in, last);
+}
+
+
+/* the stored body takes the place of the empty one of the 304 */
+
+static ngx_int_t
+ngx_http_rcache_stored_body(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t   out;
+
+    if (!ngx_http_rcache_is_last(r, in)) {
+
+        /* a flush; there is nothing of a 304's own to pass on */
+
+        return ngx_http_rcache_discard(in);
+    }
+
+    ctx->state = NGX_HTTP_RCACHE_PASS;
+
+    b = ngx_http_rcache_body_buf(r, &ctx->entry.body);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_rcache_pass_body(r, ctx, &out, 1);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_pass_body(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    ngx_chain_t *in, ngx_uint_t last)
+{
+    if (ctx->discard) {
+        return ngx_http_rcache_discard(in);
+    }
+
+    if (last && ctx->write) {
+        return ngx_http_rcache_hold(r, ctx, in);
+    }
+
+    return ngx_http_next_body_filter(r, in);
+}
+
+
+ngx_int_t
+ngx_http_rcache_output(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    return ngx_http_next_body_filter(r, in);
 }
 
 

@@ -56,6 +56,8 @@ static ngx_int_t ngx_http_rcache_restore_multi(ngx_http_request_t *r,
     ngx_table_elt_t *h, ngx_uint_t offset);
 static ngx_int_t ngx_http_rcache_restore_last_modified(ngx_http_request_t *r,
     ngx_table_elt_t *h, ngx_uint_t offset);
+static ngx_int_t ngx_http_rcache_restore_content_range(ngx_http_request_t *r,
+    ngx_table_elt_t *h, ngx_uint_t offset);
 
 
 /*
@@ -88,6 +90,9 @@ static ngx_http_rcache_header_t  ngx_http_rcache_headers[] = {
 
     { ngx_string("Cache-Control"), ngx_http_rcache_restore_multi,
       offsetof(ngx_http_headers_out_t, cache_control) },
+
+    { ngx_string("Content-Range"), ngx_http_rcache_restore_content_range,
+      offsetof(ngx_http_headers_out_t, content_range) },
 
     { ngx_string("Accept-Ranges"), ngx_http_rcache_restore_pointer,
       offsetof(ngx_http_headers_out_t, accept_ranges) },
@@ -334,7 +339,6 @@ ngx_http_rcache_head_restore(ngx_http_request_t *r, rcache_entry_t *entry)
     if (rcache_head_status(&h, &entry->head, &line) != RCACHE_OK
         || ngx_atoi(line.data, 3) != (ngx_int_t) entry->status
         || entry->status < NGX_HTTP_OK
-        || entry->status == NGX_HTTP_PARTIAL_CONTENT
         || entry->status == NGX_HTTP_NOT_MODIFIED)
     {
         return NGX_DECLINED;
@@ -558,6 +562,27 @@ ngx_http_rcache_restore_last_modified(ngx_http_request_t *r,
 {
     r->headers_out.last_modified_time = ngx_parse_http_time(h->value.data,
                                                             h->value.len);
+
+    return ngx_http_rcache_restore_pointer(r, h, offset);
+}
+
+
+/* the slice filter reads it up to a NUL, as an upstream's headers have one */
+
+static ngx_int_t
+ngx_http_rcache_restore_content_range(ngx_http_request_t *r,
+    ngx_table_elt_t *h, ngx_uint_t offset)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(r->pool, h->value.len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_cpystrn(p, h->value.data, h->value.len + 1);
+
+    h->value.data = p;
 
     return ngx_http_rcache_restore_pointer(r, h, offset);
 }

@@ -13,8 +13,6 @@
 
 #include "ngx_http_rcache.h"
 
-#include <hiredis/read.h>
-
 
 /* room for the command, a reply of a few KiB and what hiredis leaves */
 
@@ -24,19 +22,14 @@
 static ngx_http_rcache_ctx_t *ngx_http_rcache_ctx_create(
     ngx_http_request_t *r);
 static void ngx_http_rcache_cleanup(void *data);
-static void ngx_http_rcache_redirected(ngx_http_request_t *r);
 static ngx_http_rcache_zone_t *ngx_http_rcache_get_zone(
     ngx_http_request_t *r, ngx_http_rcache_loc_conf_t *rlcf);
-static ngx_int_t ngx_http_rcache_policy(ngx_http_request_t *r,
-    ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx);
 static rcache_reason_e ngx_http_rcache_lookup(ngx_http_request_t *r,
     ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_fill(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_lookup_done(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
-static rcache_reason_e ngx_http_rcache_judge(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_reply_t *reply);
 static void ngx_http_rcache_budget_handler(ngx_event_t *ev);
 static void ngx_http_rcache_resume(ngx_http_rcache_ctx_t *ctx,
     rcache_reason_e reason);
@@ -68,6 +61,10 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
 
         if (ctx->state == NGX_HTTP_RCACHE_LOOKUP) {
             return NGX_DONE;
+        }
+
+        if (ctx->state == NGX_HTTP_RCACHE_REFUSE) {
+            return NGX_HTTP_GATEWAY_TIME_OUT;
         }
 
         return NGX_DECLINED;
@@ -114,6 +111,35 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
 }
 
 
+ngx_int_t
+ngx_http_rcache_slice_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                    rc;
+    ngx_http_rcache_ctx_t       *ctx;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx == NULL && r != r->main) {
+
+        rc = ngx_http_rcache_lookup_handler(r);
+
+        if (rc == NGX_DONE) {
+            r->main->count++;
+            return NGX_DONE;
+        }
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+    }
+
+    return rlcf->handler(r);
+}
+
+
 static ngx_http_rcache_ctx_t *
 ngx_http_rcache_ctx_create(ngx_http_request_t *r)
 {
@@ -147,6 +173,10 @@ ngx_http_rcache_cleanup(void *data)
         ngx_del_timer(&ctx->timer);
     }
 
+    if (ctx->write) {
+        ctx->write->ctx = NULL;
+    }
+
     if (ctx->op) {
 
         if (ctx->state == NGX_HTTP_RCACHE_LOOKUP) {
@@ -163,13 +193,7 @@ ngx_http_rcache_cleanup(void *data)
 }
 
 
-/*
- * An internal redirect has taken the request, and its ctx, away from a fill
- * whose response never came: what was hidden from that upstream is not to
- * be hidden from the next one.
- */
-
-static void
+void
 ngx_http_rcache_redirected(ngx_http_request_t *r)
 {
     ngx_pool_cleanup_t     *cln;
@@ -186,7 +210,7 @@ ngx_http_rcache_redirected(ngx_http_request_t *r)
         /* subrequests share the pool */
 
         if (ctx->request == r) {
-            ngx_http_rcache_show_conditional(r, ctx);
+            ngx_http_rcache_unmask(r, ctx);
         }
     }
 }
@@ -227,100 +251,28 @@ ngx_http_rcache_get_zone(ngx_http_request_t *r,
 }
 
 
-/*
- * NGX_OK: look it up under ctx->key.  NGX_DONE: do not, but what comes may be
- * stored.  NGX_DECLINED: let it pass.  ctx->reason says why it is not NGX_OK.
- */
-
-static ngx_int_t
-ngx_http_rcache_policy(ngx_http_request_t *r,
-    ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx)
-{
-    if (!(r->method & rlcf->methods)) {
-
-        /* as in nginx, $redis_proxy_cache_status is empty then */
-
-        ctx->reason = RCACHE_REASON_METHOD;
-        return NGX_DECLINED;
-    }
-
-    ctx->status = NGX_HTTP_RCACHE_BYPASS;
-
-    if (r->err_status) {
-
-        /* what is sent will have the status of the error */
-
-        ctx->reason = RCACHE_REASON_ERROR_PAGE;
-        return NGX_DECLINED;
-    }
-
-    if (r->headers_in.upgrade) {
-        ctx->reason = RCACHE_REASON_UPGRADE;
-        return NGX_DECLINED;
-    }
-
-    if (ngx_http_rcache_make_key(r, rlcf, ctx) != NGX_OK) {
-        ctx->reason = RCACHE_REASON_NO_MEMORY;
-        return NGX_DECLINED;
-    }
-
-    if (ctx->key.len == 0) {
-        ctx->reason = RCACHE_REASON_KEY_EMPTY;
-        return NGX_DECLINED;
-    }
-
-    if (ctx->key.len > RCACHE_KEY_MAX) {
-        ctx->reason = RCACHE_REASON_KEY_TOO_LONG;
-        return NGX_DECLINED;
-    }
-
-    if (ngx_http_test_predicates(r, rlcf->bypass) != NGX_OK) {
-        ctx->reason = RCACHE_REASON_BYPASS;
-        return NGX_DONE;
-    }
-
-    return NGX_OK;
-}
-
-
 /* RCACHE_REASON_NONE: asked, the request has to wait */
 
 static rcache_reason_e
 ngx_http_rcache_lookup(ngx_http_request_t *r,
     ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx)
 {
-    ngx_str_t              argv[2];
-    rcache_reason_e        reason;
-    ngx_http_rcache_op_t  *op;
+    rcache_reason_e  reason;
 
-    op = ngx_http_rcache_op_create(NGX_HTTP_RCACHE_LOOKUP_POOL,
-                                   ngx_cycle->log);
-    if (op == NULL) {
-        return RCACHE_REASON_NO_MEMORY;
-    }
-
-    ngx_str_set(&argv[0], "GET");
-    argv[1] = ctx->redis_key;
-
-    if (ngx_http_rcache_op_command(op, argv, 2, NULL) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
-        return RCACHE_REASON_NO_MEMORY;
-    }
-
-    /* what another location with another limit stored is served here too */
-
-    op->lane = NGX_HTTP_RCACHE_LANE_LOOKUP;
-    op->handler = ngx_http_rcache_lookup_done;
-    op->data = ctx;
-    op->max_reply = NGX_HTTP_RCACHE_MAX_REPLY;
-
-    reason = ngx_http_rcache_zone_submit(ctx->zone, op);
+    reason = ngx_http_rcache_get(ctx, &ctx->redis_key);
 
     if (reason != RCACHE_REASON_NONE) {
+
+        if (ctx->wants && ctx->wants->cc.only_if_cached) {
+            ctx->refuse = 1;
+        }
+
+        ctx->impatient = 1;
+
         return reason;
     }
 
-    ctx->op = op;
+    ctx->began = ngx_current_msec;
     ctx->state = NGX_HTTP_RCACHE_LOOKUP;
 
     ctx->timer.handler = ngx_http_rcache_budget_handler;
@@ -346,14 +298,84 @@ ngx_http_rcache_lookup(ngx_http_request_t *r,
 }
 
 
+rcache_reason_e
+ngx_http_rcache_get(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
+{
+    u_char                 ttl[NGX_INT_T_LEN];
+    ngx_str_t              argv[4];
+    ngx_uint_t             argc;
+    rcache_reason_e        reason;
+    ngx_http_rcache_op_t  *op;
+
+    op = ngx_http_rcache_op_create(NGX_HTTP_RCACHE_LOOKUP_POOL,
+                                   ngx_cycle->log);
+    if (op == NULL) {
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    ngx_str_set(&argv[0], "GET");
+    argv[1] = *key;
+    argc = 2;
+
+    if (ctx->zone->inactive) {
+
+        /* who is asked for stays for another while */
+
+        ngx_str_set(&argv[0], "GETEX");
+        ngx_str_set(&argv[2], "PX");
+        argv[3].data = ttl;
+        argv[3].len = ngx_sprintf(ttl, "%M", ctx->zone->inactive) - ttl;
+        argc = 4;
+    }
+
+    if (ngx_http_rcache_op_command(op, argv, argc, NULL) != NGX_OK) {
+        ngx_destroy_pool(op->pool);
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    /* what another location with another limit stored is served here too */
+
+    op->lane = NGX_HTTP_RCACHE_LANE_LOOKUP;
+    op->handler = ngx_http_rcache_lookup_done;
+    op->data = ctx;
+    op->max_reply = NGX_HTTP_RCACHE_MAX_REPLY;
+
+    reason = ngx_http_rcache_zone_submit(ctx->zone, op);
+
+    if (reason == RCACHE_REASON_NONE) {
+        ctx->op = op;
+    }
+
+    return reason;
+}
+
+
 /* the content handler is to make the response, and it may be stored */
 
 static ngx_int_t
 ngx_http_rcache_fill(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
+    if (ctx->refuse) {
+        ctx->state = NGX_HTTP_RCACHE_REFUSE;
+        ctx->reason = RCACHE_REASON_CLIENT;
+        return NGX_HTTP_GATEWAY_TIME_OUT;
+    }
+
+    if (ctx->far) {
+        ctx->reason = RCACHE_REASON_RANGE;
+    }
+
+    if (ctx->far || ctx->rare) {
+
+        /* as in nginx: it passes as it is, its conditions too */
+
+        ctx->state = NGX_HTTP_RCACHE_PASS;
+        return NGX_DECLINED;
+    }
+
     ctx->state = NGX_HTTP_RCACHE_FILL;
 
-    if (ngx_http_rcache_hide_conditional(r, ctx) != NGX_OK) {
+    if (ngx_http_rcache_mask(r, ctx) != NGX_OK) {
         ctx->state = NGX_HTTP_RCACHE_PASS;
         ctx->reason = RCACHE_REASON_NO_MEMORY;
     }
@@ -368,111 +390,48 @@ ngx_http_rcache_lookup_done(ngx_http_rcache_op_t *op,
 {
     ngx_http_rcache_ctx_t *ctx = op->data;
 
-    rcache_reason_e  reason;
+    rcache_reason_e              reason;
+    ngx_http_request_t          *r;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    r = ctx->request;
+    ctx->op = NULL;
 
     if (reply == NULL) {
         reason = ngx_http_rcache_op_reason(op);
+        ctx->impatient = 1;
 
     } else {
-        reason = ngx_http_rcache_judge(ctx->request, ctx, reply);
+        reason = ngx_http_rcache_judge(r, ctx, reply);
     }
 
-    if (reason == RCACHE_REASON_NONE) {
-        op->keep = 1;
+    if (ctx->op) {
 
-    } else {
-        ctx->op = NULL;
+        /* it varies, and the variant has been asked for */
+
+        return;
+    }
+
+    if (reason == RCACHE_REASON_NONE || ctx->stale || ctx->kept) {
+        op->keep = 1;
+        ctx->op = op;
+    }
+
+    if (reason != RCACHE_REASON_NONE) {
+
+        if (ctx->wants && ctx->wants->cc.only_if_cached) {
+            ctx->refuse = 1;
+        }
+
+        rlcf = ngx_http_get_module_loc_conf(r,
+                                           ngx_http_redis_proxy_cache_module);
+
+        if (reason == RCACHE_REASON_ABSENT) {
+            reason = ngx_http_rcache_rare(rlcf, ctx);
+        }
     }
 
     ngx_http_rcache_resume(ctx, reason);
-}
-
-
-/* RCACHE_REASON_NONE: ctx->entry may be served, its head is in place */
-
-static rcache_reason_e
-ngx_http_rcache_judge(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
-    ngx_http_rcache_reply_t *reply)
-{
-    int              rc;
-    int64_t          now;
-    ngx_time_t      *tp;
-    rcache_reason_e  reason;
-
-    if (reply->type == REDIS_REPLY_ERROR
-        && reply->str.len > sizeof("WRONGTYPE") - 1
-        && ngx_strncmp(reply->str.data, "WRONGTYPE",
-                       sizeof("WRONGTYPE") - 1)
-           == 0)
-    {
-        reason = RCACHE_REASON_WRONG_TYPE;
-        ngx_http_rcache_zone_damaged(ctx->zone, &ctx->redis_key, reason);
-        return reason;
-    }
-
-    if (!ngx_http_rcache_zone_accepts(ctx->zone, NGX_HTTP_RCACHE_LANE_LOOKUP,
-                                      reply))
-    {
-        return RCACHE_REASON_REDIS_ERROR;
-    }
-
-    if (reply->type == REDIS_REPLY_NIL) {
-        return RCACHE_REASON_ABSENT;
-    }
-
-    rc = rcache_entry_decode(&ctx->entry, reply->str.data, reply->str.len,
-                             &ctx->key);
-
-    switch (rc) {
-
-    case RCACHE_OK:
-        break;
-
-    case RCACHE_ENTRY_VERSIONED:
-        return RCACHE_REASON_VERSION;
-
-    case RCACHE_ENTRY_OTHER:
-        return RCACHE_REASON_OTHER_KEY;
-
-    default: /* RCACHE_ENTRY_CORRUPT */
-        reason = RCACHE_REASON_CORRUPT;
-        ngx_http_rcache_zone_damaged(ctx->zone, &ctx->redis_key, reason);
-        return reason;
-    }
-
-    tp = ngx_timeofday();
-    now = (int64_t) tp->sec * 1000 + tp->msec;
-
-    if (!rcache_entry_fresh(&ctx->entry, now)) {
-        ctx->status = NGX_HTTP_RCACHE_EXPIRED;
-        return RCACHE_REASON_EXPIRED;
-    }
-
-    if (r->headers_in.authorization
-        && !(ctx->entry.flags & RCACHE_ENTRY_SHARED))
-    {
-        ctx->status = NGX_HTTP_RCACHE_BYPASS;
-        return RCACHE_REASON_AUTHORIZATION;
-    }
-
-    switch (ngx_http_rcache_head_restore(r, &ctx->entry)) {
-
-    case NGX_OK:
-        return RCACHE_REASON_NONE;
-
-    case NGX_DECLINED:
-        reason = RCACHE_REASON_CORRUPT;
-        ngx_http_rcache_zone_damaged(ctx->zone, &ctx->redis_key, reason);
-        break;
-
-    default: /* NGX_ERROR */
-        reason = RCACHE_REASON_NO_MEMORY;
-        break;
-    }
-
-    ngx_http_clean_header(r);
-
-    return reason;
 }
 
 
@@ -483,6 +442,8 @@ ngx_http_rcache_budget_handler(ngx_event_t *ev)
 
     ngx_http_rcache_op_detach(ctx->op);
     ctx->op = NULL;
+
+    ctx->impatient = 1;
 
     ngx_http_rcache_resume(ctx, RCACHE_REASON_REDIS_TIMEOUT);
 }
@@ -506,13 +467,13 @@ ngx_http_rcache_resume(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
     }
 
     ctx->reason = reason;
+    ctx->waited = ngx_current_msec - ctx->began;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, c->log, 0, "rcache lookup: %V \"%V\"",
                    rcache_reason_name(reason), &ctx->key);
 
     if (reason == RCACHE_REASON_NONE) {
         ctx->state = NGX_HTTP_RCACHE_SERVE;
-        ctx->status = NGX_HTTP_RCACHE_HIT;
 
         r->content_handler = ngx_http_rcache_serve_handler;
 

@@ -10,13 +10,18 @@
 ngx_int_t
 ngx_http_rcache_serve_handler(ngx_http_request_t *r)
 {
-    ngx_buf_t              *b;
     ngx_int_t               rc;
     ngx_chain_t             out;
-    rcache_str_t           *body;
     ngx_http_rcache_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx == NULL) {
+
+        /* a clone of a request that was a hit */
+
+        return NGX_DECLINED;
+    }
 
     rc = ngx_http_discard_request_body(r);
 
@@ -26,32 +31,37 @@ ngx_http_rcache_serve_handler(ngx_http_request_t *r)
 
     /* the lookup has put the entry's head into r->headers_out */
 
-    if (r->headers_out.status == NGX_HTTP_OK) {
-
-        /* the range filter adds its own */
-
-        ngx_http_clear_accept_ranges(r);
-
-        r->allow_ranges = 1;
-    }
-
     rc = ngx_http_send_header(r);
 
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
         return rc;
     }
 
-    /*
-     * One buffer, whatever the size: the range filter answers several ranges
-     * only over one.  It is not ours alone to write to: "memory".
-     */
-
-    b = ngx_calloc_buf(r->pool);
-    if (b == NULL) {
+    out.buf = ngx_http_rcache_body_buf(r, &ctx->entry.body);
+    if (out.buf == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    body = &ctx->entry.body;
+    out.next = NULL;
+
+    return ngx_http_output_filter(r, &out);
+}
+
+
+/*
+ * One buffer, whatever the size: the range filter answers several ranges
+ * only over one.  It is not ours alone to write to: "memory".
+ */
+
+ngx_buf_t *
+ngx_http_rcache_body_buf(ngx_http_request_t *r, rcache_str_t *body)
+{
+    ngx_buf_t  *b;
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NULL;
+    }
 
     b->pos = body->data;
     b->last = body->data + body->len;
@@ -62,8 +72,5 @@ ngx_http_rcache_serve_handler(ngx_http_request_t *r)
     b->last_in_chain = 1;
     b->sync = (b->last_buf || b->memory) ? 0 : 1;
 
-    out.buf = b;
-    out.next = NULL;
-
-    return ngx_http_output_filter(r, &out);
+    return b;
 }

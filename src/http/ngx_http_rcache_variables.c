@@ -13,6 +13,10 @@ static ngx_int_t ngx_http_rcache_variable_reason(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_rcache_variable_key(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_rcache_variable_validator(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_rcache_variable_age(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_rcache_variable_set(ngx_http_variable_value_t *v,
     const ngx_str_t *value);
 
@@ -34,6 +38,17 @@ static ngx_http_variable_t  ngx_http_rcache_variables[] = {
 
     { ngx_string("redis_proxy_cache_key"), NULL,
       ngx_http_rcache_variable_key, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("redis_proxy_cache_last_modified"), NULL,
+      ngx_http_rcache_variable_validator, (uintptr_t) "last-modified",
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("redis_proxy_cache_etag"), NULL,
+      ngx_http_rcache_variable_validator, (uintptr_t) "etag",
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("redis_proxy_cache_age"), NULL,
+      ngx_http_rcache_variable_age, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_null_string, NULL, NULL, 0, 0, 0 }
 };
@@ -88,6 +103,69 @@ ngx_http_rcache_variable_key(ngx_http_request_t *r,
     }
 
     return ngx_http_rcache_variable_set(v, &ctx->key);
+}
+
+
+/* of the entry that was found, fresh or not */
+
+static ngx_int_t
+ngx_http_rcache_variable_validator(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    rcache_str_t            line, name, value;
+    rcache_head_t           h;
+    ngx_http_rcache_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx && ctx->op && ctx->state != NGX_HTTP_RCACHE_LOOKUP
+        && rcache_head_status(&h, &ctx->entry.head, &line) == RCACHE_OK)
+    {
+        while (rcache_head_next(&h, &name, &value) == RCACHE_OK) {
+
+            if (rcache_str_is(&name, (char *) data)) {
+                return ngx_http_rcache_variable_set(v, &value);
+            }
+        }
+    }
+
+    v->not_found = 1;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_variable_age(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    u_char                 *p;
+    int64_t                 now;
+    ngx_str_t               age;
+    ngx_time_t             *tp;
+    ngx_http_rcache_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx == NULL || ctx->op == NULL
+        || ctx->state == NGX_HTTP_RCACHE_LOOKUP)
+    {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    tp = ngx_timeofday();
+    now = (int64_t) tp->sec * 1000 + tp->msec;
+
+    p = ngx_pnalloc(r->pool, NGX_INT64_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    age.data = p;
+    age.len = ngx_sprintf(p, "%L", rcache_entry_age(&ctx->entry, now)) - p;
+
+    return ngx_http_rcache_variable_set(v, &age);
 }
 
 

@@ -6,8 +6,6 @@
 
 #include "ngx_http_rcache.h"
 
-#include <hiredis/read.h>
-
 
 static void ngx_http_rcache_zone_notify(void *data, ngx_uint_t up,
     ngx_str_t *why, ngx_msec_t retry);
@@ -161,7 +159,8 @@ ngx_http_rcache_zone_accepts(ngx_http_rcache_zone_t *zone,
     } else {
         health = NGX_HTTP_RCACHE_HEALTH_STORE;
         what = "stores";
-        bad = (reply->type != REDIS_REPLY_STATUS);
+        bad = (reply->type != REDIS_REPLY_STATUS
+               && reply->type != REDIS_REPLY_INTEGER);
     }
 
     if (reply->type == REDIS_REPLY_ERROR) {

@@ -156,6 +156,21 @@ ngx_http_rcache_op_submit(ngx_http_rcache_redis_t *redis,
 }
 
 
+void
+ngx_http_rcache_redis_flush(ngx_http_rcache_redis_t *redis,
+    ngx_http_rcache_lane_e lane)
+{
+    ngx_http_rcache_conn_t  *conn;
+
+    conn = &redis->lanes[lane];
+
+    if (conn->flush.posted) {
+        ngx_delete_posted_event(&conn->flush);
+        ngx_http_rcache_conn_flush_handler(&conn->flush);
+    }
+}
+
+
 static ngx_int_t
 ngx_http_rcache_redis_available(ngx_http_rcache_redis_t *redis,
     ngx_http_rcache_conn_t *conn)

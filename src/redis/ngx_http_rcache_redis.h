@@ -190,6 +190,14 @@ ngx_int_t ngx_http_rcache_op_submit(ngx_http_rcache_redis_t *redis,
     ngx_http_rcache_op_t *op);
 
 /*
+ * Sends what is queued now, not at the end of the turn: whoever gets an
+ * answer from nginx after that finds the command executed, or before its own.
+ */
+
+void ngx_http_rcache_redis_flush(ngx_http_rcache_redis_t *redis,
+    ngx_http_rcache_lane_e lane);
+
+/*
  * The one who waits goes away: the handler will not be called.  The command
  * may still be executed.  Only between submit and the handler's call.
  */

@@ -24,7 +24,12 @@ ngx_http_rcache_health_init(ngx_shm_zone_t *shm, void *old)
     }
 
     health = ngx_slab_calloc(pool, sizeof(ngx_http_rcache_health_t));
-    if (health == NULL) {
+
+    if (health) {
+        health->uses = ngx_http_rcache_uses_create(pool, shm->shm.size / 4);
+    }
+
+    if (health == NULL || health->uses == NULL) {
         ngx_log_error(NGX_LOG_EMERG, shm->shm.log, 0,
                       "zone \"%V\" is too small", &shm->shm.name);
         return NGX_ERROR;

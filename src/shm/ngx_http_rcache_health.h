@@ -3,7 +3,7 @@
  * What the workers of one instance know together about a zone's Redis.  It
  * is in the zone's shared memory:
  *
- *     slab pool | ngx_http_rcache_health_t (pool->data)
+ *     slab pool | ngx_http_rcache_health_t (pool->data) | uses
  *
  * A memory with another layout version is not used and set up anew, which
  * loses nothing but knowledge that comes back by itself.
@@ -19,8 +19,10 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_http_rcache_uses.h"
 
-#define NGX_HTTP_RCACHE_SHM_LAYOUT  1
+
+#define NGX_HTTP_RCACHE_SHM_LAYOUT  2
 
 
 /* what can be wrong, each for itself */
@@ -40,6 +42,8 @@ typedef struct {
     /* while bad[CONNECT]: when to ask again, in ngx_current_msec, which is
        monotonic and the same for all processes of a machine */
     ngx_atomic_t   retry;
+
+    ngx_http_rcache_uses_t  *uses;
 } ngx_http_rcache_health_t;
 
 

@@ -54,7 +54,7 @@ put(u_char *p, uint64_t n, size_t bytes)
 static void
 lie(u_char *p, size_t size, unsigned mode, rcache_str_t *key)
 {
-    uint64_t  fixed, klen, hlen, body;
+    uint64_t  fixed, klen, hlen, before, body;
 
     if (size < RCACHE_ENTRY_FIXED) {
         return;
@@ -69,9 +69,10 @@ lie(u_char *p, size_t size, unsigned mode, rcache_str_t *key)
     klen = get(p + 60, 4);
     hlen = get(p + 64, 4);
 
-    /* all three are small, they cannot overflow 64 bits */
+    /* all of them are small, they cannot overflow 64 bits */
 
-    body = fixed + klen + hlen;
+    before = fixed + klen + get(p + 68, 4) + get(p + 72, 4);
+    body = before + hlen;
 
     if (fixed < RCACHE_ENTRY_FIXED || body > size) {
         return;
@@ -82,9 +83,8 @@ lie(u_char *p, size_t size, unsigned mode, rcache_str_t *key)
     }
 
     if ((mode & MODE_STATUS) && hlen >= 12) {
-        put(p + 6, (p[fixed + klen + 9] - '0') * 100
-                   + (p[fixed + klen + 10] - '0') * 10
-                   + (p[fixed + klen + 11] - '0'), 2);
+        put(p + 6, (p[before + 9] - '0') * 100 + (p[before + 10] - '0') * 10
+                   + (p[before + 11] - '0'), 2);
     }
 
     if (mode & MODE_KEY) {
@@ -160,10 +160,14 @@ check_again(rcache_entry_t *e, const u_char *p, size_t size)
                 && d.flags == e->flags && d.status == e->status
                 && d.body_sum == e->body_sum && d.body_len == e->body_len);
     fuzz_assert(d.head.len == e->head.len && d.body.len == e->body.len);
+    fuzz_assert(d.stale_if_error == e->stale_if_error
+                && d.stale_while_revalidate == e->stale_while_revalidate);
+    fuzz_assert(rcache_entry_is(&d, &e->vary, &e->variant)
+                == !(e->flags & RCACHE_ENTRY_VARY));
 
     /* unless there was something that this version does not know */
 
-    if (get(p + 4, 2) == RCACHE_ENTRY_FIXED && get(p + 68, 4) == 0) {
+    if (get(p + 4, 2) == RCACHE_ENTRY_FIXED && get(p + 84, 4) == 0) {
         fuzz_assert(len == size && memcmp(copy, p, size) == 0);
     }
 
@@ -201,14 +205,25 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
 
     check_inside(&e.key, p, size);
+    check_inside(&e.vary, p, size);
+    check_inside(&e.variant, p, size);
     check_inside(&e.head, p, size);
     check_inside(&e.body, p, size);
 
     fuzz_assert(e.body.data + e.body.len == p + size);
     fuzz_assert(e.body_len == e.body.len);
     fuzz_assert(e.head.len <= RCACHE_HEAD_MAX);
-    fuzz_assert(e.status >= 200 && e.status <= 599);
-    fuzz_assert(e.created >= 0 && e.lifetime >= 0);
+    fuzz_assert(e.vary.len <= RCACHE_VARY_SIZE);
+    fuzz_assert(e.variant.len <= RCACHE_VARIANT_SIZE);
+    fuzz_assert(e.vary.len || !e.variant.len);
+    fuzz_assert(e.created >= 0);
+
+    if (e.flags & RCACHE_ENTRY_VARY) {
+        fuzz_assert(e.status == 0 && e.head.len == 0 && e.body.len == 0);
+
+    } else {
+        fuzz_assert(e.status >= 200 && e.status <= 599);
+    }
     fuzz_assert(e.key.len == key.len
                 && memcmp(e.key.data, key.data, key.len) == 0);
 
@@ -217,6 +232,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (rcache_entry_fresh(&e, now) && now >= e.created) {
         fuzz_assert(age - e.age <= e.lifetime / 1000);
+    }
+
+    if (rcache_entry_within(&e, e.stale_if_error, now)) {
+        fuzz_assert(!rcache_entry_fresh(&e, now));
+        fuzz_assert(rcache_entry_staleness(&e, now) >= 0);
     }
 
     check_head(&e);

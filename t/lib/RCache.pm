@@ -28,6 +28,7 @@ use RCache::FakeRedis;
 use RCache::HTTP;
 use RCache::Nginx;
 use RCache::Origin;
+use RCache::Raw;
 use RCache::Redis;
 use RCache::Util qw(wait_for free_port slurp spit spawn stop_pid patience);
 
@@ -119,6 +120,23 @@ sub origin {
     $self->set($name => $origin->addr());
 
     return $origin;
+}
+
+
+# A started server of whatever protocol the script speaks; %%NAME%% is its
+# address and port.
+
+sub raw {
+    my ($self, $name, $script) = @_;
+
+    my $raw = RCache::Raw->new(dir => "$self->{dir}/" . lc $name,
+                               script => $script);
+
+    push @{ $self->{origins} }, $raw;
+    push @{ $self->{started} }, $raw;
+    $self->set($name => $raw->addr());
+
+    return $raw;
 }
 
 

@@ -180,6 +180,20 @@ rfc9111_5_2_argument_in_quotes(void **state)
 }
 
 
+/* where what is parsed has to be there afterwards */
+
+static rcache_cc_t
+parse_kept(const char *text)
+{
+    rcache_cc_t  cc;
+
+    rcache_cc_init(&cc);
+    rcache_cc_parse(&cc, (const u_char *) text, strlen(text));
+
+    return cc;
+}
+
+
 /* a field name in quotes is no directive, and the list goes on behind it */
 
 static void
@@ -189,17 +203,233 @@ rfc9111_5_2_2_field_names(void **state)
 
     (void) state;
 
-    cc = parse("private=\"Set-Cookie, no-store\", max-age=9");
+    cc = parse_kept("private=\"Set-Cookie, no-store\", max-age=9");
 
-    assert_int_equal(cc.private_, 1);
+    assert_int_equal(cc.private_, 0);
     assert_int_equal(cc.no_store, 0);
     assert_int_equal(cc.max_age, 9);
+    assert_int_equal(cc.private_fields.n, 1);
+    assert_int_equal(cc.no_cache_fields.n, 0);
 
-    cc = parse("no-cache=\"Set-Cookie\"");
+    assert_true(rcache_cc_withholds(&cc, &unit_str("set-cookie")));
+    assert_true(rcache_cc_withholds(&cc, &unit_str("No-Store")));
+    assert_false(rcache_cc_withholds(&cc, &unit_str("Set-Cooki")));
+    assert_false(rcache_cc_withholds(&cc, &unit_str("a")));
+
+    cc = parse_kept("no-cache=\"a\", no-cache=\" b ,\tc, \"");
+
+    assert_int_equal(cc.no_cache, 0);
+    assert_int_equal(cc.no_cache_fields.n, 2);
+    assert_true(rcache_cc_withholds(&cc, &unit_str("A")));
+    assert_true(rcache_cc_withholds(&cc, &unit_str("b")));
+    assert_true(rcache_cc_withholds(&cc, &unit_str("c")));
+
+    /* the unqualified one holds, wherever it is */
+
+    cc = parse_kept("no-cache, no-cache=\"a\"");
     assert_int_equal(cc.no_cache, 1);
 
-    cc = parse("no-cache=Set-Cookie");
+    cc = parse_kept("private=\"a\", private");
+    assert_int_equal(cc.private_, 1);
+}
+
+
+/* what is no list of names restricts all */
+
+static void
+rfc9111_5_2_2_field_names_that_are_none(void **state)
+{
+    size_t       i;
+    rcache_cc_t  cc;
+
+    static const char  *bad[] = {
+        "no-cache=Set-Cookie, private=Set-Cookie",
+        "no-cache=1, private=1",
+        "no-cache=, private=",
+        "no-cache=\"\", private=\"\"",
+        "no-cache=\" , \", private=\",\"",
+        "no-cache=\"a b\", private=\"a b\"",
+        "no-cache=\"a;b\", private=\"a:b\"",
+        "no-cache=\"a\\b\", private=\"\\\"\"",
+        "no-cache=\"a\"b, private=\"a\"\"b\"",
+        "private=\"a, no-cache"
+    };
+
+    (void) state;
+
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        cc = parse(bad[i]);
+
+        assert_int_equal(cc.no_cache, 1);
+        assert_int_equal(cc.private_, 1);
+    }
+}
+
+
+static void
+more_lists_of_field_names_than_are_kept(void **state)
+{
+    rcache_cc_t  cc;
+
+    (void) state;
+
+    cc = parse("private=\"a\", private=\"b\", private=\"c\", private=\"d\","
+               "private=\"a\"");
+    assert_int_equal(cc.private_, 0);
+    assert_int_equal(cc.private_fields.n, RCACHE_CC_FIELDS);
+
+    cc = parse("private=\"a\", private=\"b\", private=\"c\", private=\"d\","
+               "private=\"e\"");
+    assert_int_equal(cc.private_, 1);
+    assert_int_equal(cc.no_cache, 0);
+}
+
+
+static void
+rfc9111_5_2_1_request_directives(void **state)
+{
+    rcache_cc_t  cc;
+
+    (void) state;
+
+    cc = parse("max-age=1, max-stale=2, min-fresh=3, no-cache, no-store, "
+               "Only-If-Cached");
+
+    assert_int_equal(cc.max_age, 1);
+    assert_int_equal(cc.max_stale, 2);
+    assert_int_equal(cc.min_fresh, 3);
     assert_int_equal(cc.no_cache, 1);
+    assert_int_equal(cc.no_store, 1);
+    assert_int_equal(cc.only_if_cached, 1);
+
+    cc = parse("max-stale");
+    assert_int_equal(cc.max_stale, RCACHE_DELTA_MAX);
+    assert_int_equal(cc.min_fresh, -1);
+    assert_int_equal(cc.only_if_cached, 0);
+
+    cc = parse("max-stale, max-stale=5, min-fresh=1, min-fresh=9");
+    assert_int_equal(cc.max_stale, 5);
+    assert_int_equal(cc.min_fresh, 9);
+
+    cc = parse("max-stale=x, min-fresh=x, max-stale=, min-fresh");
+    assert_int_equal(cc.max_stale, -1);
+    assert_int_equal(cc.min_fresh, -1);
+}
+
+
+static int
+targeted(rcache_cc_t *cc, const char *text)
+{
+    rcache_str_t  line;
+
+    line = unit_cstr(text);
+
+    rcache_cc_init(cc);
+
+    return rcache_cc_targeted(cc, &line, 1);
+}
+
+
+static void
+rfc9213_2_1_targeted_directives(void **state)
+{
+    rcache_cc_t  cc;
+
+    (void) state;
+
+    assert_int_equal(targeted(&cc, "max-age=60, s-maxage=99999999999, "
+                                   "stale-if-error=3;a=b, "
+                                   "stale-while-revalidate=4, x=(a b)"),
+                     RCACHE_OK);
+    assert_int_equal(cc.max_age, 60);
+    assert_int_equal(cc.s_maxage, RCACHE_DELTA_MAX);
+    assert_int_equal(cc.stale_if_error, 3);
+    assert_int_equal(cc.stale_while_revalidate, 4);
+    assert_int_equal(cc.no_store, 0);
+
+    assert_int_equal(targeted(&cc, "no-store, no-cache, private, public, "
+                                   "must-revalidate, proxy-revalidate=?1, "
+                                   "must-understand"), RCACHE_OK);
+    assert_int_equal(cc.no_store, 1);
+    assert_int_equal(cc.no_cache, 1);
+    assert_int_equal(cc.private_, 1);
+    assert_int_equal(cc.public_, 1);
+    assert_int_equal(cc.must_revalidate, 1);
+    assert_int_equal(cc.proxy_revalidate, 1);
+    assert_int_equal(cc.must_understand, 1);
+    assert_int_equal(cc.max_age, -1);
+
+    assert_int_equal(targeted(&cc, "no-cache=\"a, b\", private=\"c\""),
+                     RCACHE_OK);
+    assert_int_equal(cc.no_cache, 0);
+    assert_int_equal(cc.private_, 0);
+    assert_true(rcache_cc_withholds(&cc, &unit_str("B")));
+    assert_true(rcache_cc_withholds(&cc, &unit_str("c")));
+
+    /* RFC 8941, 4.2.2: the last of a name */
+
+    assert_int_equal(targeted(&cc, "max-age=1, no-store, max-age=2, "
+                                   "no-store=?0"), RCACHE_OK);
+    assert_int_equal(cc.max_age, 2);
+    assert_int_equal(cc.no_store, 0);
+
+    /* RFC 9213, 3.1: it counts, and says nothing */
+
+    assert_int_equal(targeted(&cc, "none"), RCACHE_OK);
+    assert_int_equal(cc.no_store, 0);
+    assert_int_equal(cc.max_age, -1);
+}
+
+
+static void
+rfc9213_2_1_wrong_types(void **state)
+{
+    rcache_cc_t  cc;
+
+    (void) state;
+
+    assert_int_equal(targeted(&cc, "max-age=\"60\", s-maxage=60.0, "
+                                   "stale-if-error=a, public=1, "
+                                   "stale-while-revalidate=(1)"), RCACHE_OK);
+    assert_int_equal(cc.max_age, -1);
+    assert_int_equal(cc.s_maxage, -1);
+    assert_int_equal(cc.stale_if_error, -1);
+    assert_int_equal(cc.stale_while_revalidate, -1);
+    assert_int_equal(cc.public_, 0);
+
+    assert_int_equal(targeted(&cc, "max-age=-1"), RCACHE_OK);
+    assert_int_equal(cc.max_age, 0);
+
+    /* a restriction is not lost */
+
+    assert_int_equal(targeted(&cc, "no-store=1, private=(a), "
+                                   "no-cache=\"\\\"\""), RCACHE_OK);
+    assert_int_equal(cc.no_store, 1);
+    assert_int_equal(cc.private_, 1);
+    assert_int_equal(cc.no_cache, 1);
+}
+
+
+static void
+rfc9213_2_1_empty_or_malformed(void **state)
+{
+    size_t       i;
+    rcache_cc_t  cc, none;
+
+    static const char  *bad[] = {
+        "", "  ", ",", "max-age=60,", "max-age =60", "max-age= 60", "MAX-AGE",
+        "no-store, max-age=60, &", "max-age=60 no-store", "max-age=1234567890"
+        "123456", "a=\"", "max-age=", "max-age=60;A", "\xc3\xa4"
+    };
+
+    (void) state;
+
+    rcache_cc_init(&none);
+
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(targeted(&cc, bad[i]), RCACHE_DECLINED);
+        assert_memory_equal(&cc, &none, sizeof(cc));
+    }
 }
 
 
@@ -380,6 +610,12 @@ main(void)
         cmocka_unit_test(names_are_whole_words),
         cmocka_unit_test(rfc9111_5_2_argument_in_quotes),
         cmocka_unit_test(rfc9111_5_2_2_field_names),
+        cmocka_unit_test(rfc9111_5_2_2_field_names_that_are_none),
+        cmocka_unit_test(more_lists_of_field_names_than_are_kept),
+        cmocka_unit_test(rfc9111_5_2_1_request_directives),
+        cmocka_unit_test(rfc9213_2_1_targeted_directives),
+        cmocka_unit_test(rfc9213_2_1_wrong_types),
+        cmocka_unit_test(rfc9213_2_1_empty_or_malformed),
         cmocka_unit_test(rfc9110_5_6_4_commas_and_escapes_in_quotes),
         cmocka_unit_test(unclosed_quote_hides_no_restriction),
         cmocka_unit_test(not_the_grammar_but_restrictions_hold),

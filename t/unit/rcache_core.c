@@ -75,6 +75,32 @@ rfc9110_5_6_2_token(void **state)
 }
 
 
+static void
+same_in_any_case(void **state)
+{
+    (void) state;
+
+    assert_true(rcache_str_same(&unit_str("Vary"), &unit_str("vARY")));
+    assert_true(rcache_str_same(&unit_str(""), &unit_str("")));
+    assert_false(rcache_str_same(&unit_str("Vary"), &unit_str("Var")));
+    assert_false(rcache_str_same(&unit_str("@"), &unit_str("`")));
+    assert_false(rcache_str_same(&unit_str("["), &unit_str("{")));
+}
+
+
+static void
+rfc9110_5_6_1_listed(void **state)
+{
+    (void) state;
+
+    assert_true(rcache_str_listed(&unit_str("a, B ,,c"), &unit_str("b")));
+    assert_true(rcache_str_listed(&unit_str("a;b"), &unit_str("B")));
+    assert_false(rcache_str_listed(&unit_str("ab, abc"), &unit_str("b")));
+    assert_false(rcache_str_listed(&unit_str(""), &unit_str("b")));
+    assert_false(rcache_str_listed(&unit_str(",,"), &unit_str("")));
+}
+
+
 int
 main(void)
 {
@@ -83,7 +109,9 @@ main(void)
         cmocka_unit_test(str_is_wants_the_whole_string),
         cmocka_unit_test(str_is_sees_a_nul),
         cmocka_unit_test(str_is_folds_letters_only),
-        cmocka_unit_test(rfc9110_5_6_2_token)
+        cmocka_unit_test(rfc9110_5_6_2_token),
+        cmocka_unit_test(same_in_any_case),
+        cmocka_unit_test(rfc9110_5_6_1_listed)
     };
 
     return cmocka_run_group_tests_name("rcache_core", tests, NULL, NULL);

@@ -355,6 +355,47 @@ two_digit_year_at_the_turn_of_each_year(void **state)
 }
 
 
+/* what is written is read as the same second */
+
+static void
+rfc9110_5_6_7_written(void **state)
+{
+    size_t   i;
+    u_char   buf[RCACHE_DATE_LEN];
+    int64_t  t;
+
+    static const struct {
+        int64_t      time;
+        const char  *text;
+    } dates[] = {
+        { 0, "Thu, 01 Jan 1970 00:00:00 GMT" },
+        { -1, "Thu, 01 Jan 1970 00:00:00 GMT" },
+        { INT64_MIN, "Thu, 01 Jan 1970 00:00:00 GMT" },
+        { 784111777, "Sun, 06 Nov 1994 08:49:37 GMT" },
+        { 951782400, "Tue, 29 Feb 2000 00:00:00 GMT" },
+        { 951868799, "Tue, 29 Feb 2000 23:59:59 GMT" },
+        { 951868800, "Wed, 01 Mar 2000 00:00:00 GMT" },
+        { 4107542400, "Mon, 01 Mar 2100 00:00:00 GMT" },
+        { 4107542399, "Sun, 28 Feb 2100 23:59:59 GMT" },
+        { 253402300799, "Fri, 31 Dec 9999 23:59:59 GMT" },
+        { INT64_MAX, "Fri, 31 Dec 9999 23:59:59 GMT" }
+    };
+
+    (void) state;
+
+    for (i = 0; i < sizeof(dates) / sizeof(dates[0]); i++) {
+        assert_ptr_equal(rcache_date_write(buf, dates[i].time),
+                         buf + RCACHE_DATE_LEN);
+        assert_memory_equal(buf, dates[i].text, RCACHE_DATE_LEN);
+    }
+
+    for (t = 0; t < 253402300799; t += 86400 * 37 + 12345) {
+        (void) rcache_date_write(buf, t);
+        assert_int_equal(rcache_date_parse(buf, RCACHE_DATE_LEN, t), t);
+    }
+}
+
+
 int
 main(void)
 {
@@ -372,7 +413,8 @@ main(void)
         cmocka_unit_test(rfc9110_5_6_7_two_digit_year),
         cmocka_unit_test(any_clock_will_do),
         cmocka_unit_test(every_day_as_the_c_library_has_it),
-        cmocka_unit_test(two_digit_year_at_the_turn_of_each_year)
+        cmocka_unit_test(two_digit_year_at_the_turn_of_each_year),
+        cmocka_unit_test(rfc9110_5_6_7_written)
     };
 
     return cmocka_run_group_tests_name("rcache_date", tests, NULL, NULL);

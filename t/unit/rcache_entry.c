@@ -152,7 +152,9 @@ round_trip_of_extremes(void **state)
     e.lifetime = INT64_MAX;
     e.age = UINT32_MAX;
     e.fetch = UINT32_MAX;
-    e.flags = UINT32_MAX;
+    e.flags = UINT32_MAX & ~(uint32_t) RCACHE_ENTRY_VARY;
+    e.stale_while_revalidate = UINT32_MAX;
+    e.stale_if_error = UINT32_MAX;
     e.status = 599;
     e.head.data = big;
     e.head.len = RCACHE_HEAD_MAX;
@@ -168,7 +170,9 @@ round_trip_of_extremes(void **state)
     assert_int_equal(d.lifetime, INT64_MAX);
     assert_int_equal(d.age, UINT32_MAX);
     assert_int_equal(d.fetch, UINT32_MAX);
-    assert_int_equal(d.flags, UINT32_MAX);
+    assert_int_equal(d.flags, e.flags);
+    assert_int_equal(d.stale_while_revalidate, UINT32_MAX);
+    assert_int_equal(d.stale_if_error, UINT32_MAX);
     assert_int_equal(d.status, 599);
     assert_int_equal(d.head.len, RCACHE_HEAD_MAX);
     assert_int_equal(d.body.len, 0);
@@ -184,6 +188,7 @@ static void
 layout_is_the_public_contract(void **state)
 {
     u_char          *p;
+    u_char          *q;
     u_char           expected[256];
     size_t           len, body;
     rcache_entry_t   e;
@@ -191,13 +196,18 @@ layout_is_the_public_contract(void **state)
     (void) state;
 
     e = entry();
+    e.vary = unit_str("accept,b");
+    e.variant = unit_str("accept\nb:1\n");
+    e.stale_while_revalidate = 30;
+    e.stale_if_error = 86400;
+
     p = store(&e, &len);
 
-    body = 72 + sizeof(KEY) - 1 + sizeof(HEAD) - 1;
+    body = 88 + sizeof(KEY) - 1 + 8 + 11 + sizeof(HEAD) - 1;
     assert_true(body + 12 <= sizeof(expected));
 
     memcpy(expected, "RPC\x01", 4);
-    put(expected + 4, 72, 2);
+    put(expected + 4, 88, 2);
     put(expected + 6, 200, 2);
     put(expected + 16, rcache_sum((u_char *) "hello, world", 12), 8);
     put(expected + 24, 1700000000123, 8);
@@ -208,9 +218,20 @@ layout_is_the_public_contract(void **state)
     put(expected + 56, 1, 4);
     put(expected + 60, sizeof(KEY) - 1, 4);
     put(expected + 64, sizeof(HEAD) - 1, 4);
-    put(expected + 68, 0, 4);
-    memcpy(expected + 72, KEY, sizeof(KEY) - 1);
-    memcpy(expected + 72 + sizeof(KEY) - 1, HEAD, sizeof(HEAD) - 1);
+    put(expected + 68, 8, 4);
+    put(expected + 72, 11, 4);
+    put(expected + 76, 30, 4);
+    put(expected + 80, 86400, 4);
+    put(expected + 84, 0, 4);
+
+    q = expected + 88;
+    memcpy(q, KEY, sizeof(KEY) - 1);
+    q += sizeof(KEY) - 1;
+    memcpy(q, "accept,b", 8);
+    q += 8;
+    memcpy(q, "accept\nb:1\n", 11);
+    q += 11;
+    memcpy(q, HEAD, sizeof(HEAD) - 1);
     memcpy(expected + body, "hello, world", 12);
     fix(expected, body);
 
@@ -558,8 +579,11 @@ values_out_of_range(void **state)
         { 6, 2, 65535 },
         { 24, 8, 0x8000000000000000 },           /* created */
         { 24, 8, 0xffffffffffffffff },
-        { 32, 8, 0x8000000000000000 },           /* lifetime */
-        { 32, 8, 0xffffffffffffffff }
+        { 56, 4, RCACHE_ENTRY_VARY },            /* a marker with a head */
+        { 68, 4, 1 },                            /* names: "H" */
+        { 72, 4, 1 },                            /* a variant of nothing */
+        { 68, 4, 0xffffffff },
+        { 72, 4, 0xffffffff }
     };
 
     (void) state;
@@ -600,12 +624,12 @@ longer_fixed_part_is_skipped(void **state)
     q = malloc(len + 16);
     assert_non_null(q);
 
-    memcpy(q, p, 72);
-    memset(q + 72, 0xee, 16);
-    memcpy(q + 88, p + 72, len - 72);
+    memcpy(q, p, 88);
+    memset(q + 88, 0xee, 16);
+    memcpy(q + 104, p + 88, len - 88);
 
-    put(q + 4, 88, 2);
-    put(q + 68, 0x12345678, 4);                  /* reserved, ignored */
+    put(q + 4, 104, 2);
+    put(q + 84, 0x12345678, 4);                  /* reserved, ignored */
     fix(q, body);
 
     assert_int_equal(rcache_entry_decode(&d, q, len + 16, &key), RCACHE_OK);
@@ -615,6 +639,145 @@ longer_fixed_part_is_skipped(void **state)
 
     free(p);
     free(q);
+}
+
+
+/* a response may be stale, by so much, when it comes */
+
+static void
+lifetime_that_is_not_positive(void **state)
+{
+    u_char          *p;
+    size_t           len;
+    rcache_entry_t   e, d;
+
+    (void) state;
+
+    e = entry();
+    e.lifetime = -500000;
+    e.stale_if_error = 600;
+
+    p = store(&e, &len);
+
+    assert_int_equal(rcache_entry_decode(&d, p, len, &e.key), RCACHE_OK);
+    assert_int_equal(d.lifetime, -500000);
+
+    assert_false(rcache_entry_fresh(&d, d.created));
+    assert_int_equal(rcache_entry_staleness(&d, d.created), 500000);
+    assert_true(rcache_entry_within(&d, d.stale_if_error, d.created));
+    assert_true(rcache_entry_within(&d, 600, d.created + 99999));
+    assert_false(rcache_entry_within(&d, 600, d.created + 100000));
+
+    free(p);
+}
+
+
+/* RFC 9111, 4.1: one key, several responses */
+
+static void
+rfc9111_4_1_marker_and_variants(void **state)
+{
+    u_char          *p;
+    size_t           len;
+    rcache_str_t     names, variant, none;
+    rcache_entry_t   e, d;
+
+    (void) state;
+
+    names = unit_str("accept,x-a");
+    variant = unit_str("accept:a\nx-a\n");
+    none = unit_str("");
+
+    e = entry();
+
+    p = store(&e, &len);
+    assert_int_equal(rcache_entry_decode(&d, p, len, &e.key), RCACHE_OK);
+    assert_true(rcache_entry_is(&d, &none, &none));
+    assert_false(rcache_entry_is(&d, &names, &variant));
+    free(p);
+
+    e.vary = names;
+    e.variant = variant;
+
+    p = store(&e, &len);
+    assert_int_equal(rcache_entry_decode(&d, p, len, &e.key), RCACHE_OK);
+    unit_assert_str(d.vary, "accept,x-a");
+    unit_assert_str(d.variant, "accept:a\nx-a\n");
+    assert_true(rcache_entry_is(&d, &names, &variant));
+    assert_false(rcache_entry_is(&d, &none, &none));
+    assert_false(rcache_entry_is(&d, &names, &unit_str("accept:b\nx-a\n")));
+    assert_false(rcache_entry_is(&d, &unit_str("accept,x-b"), &variant));
+    free(p);
+
+    /* names without the variant: neither a marker nor a variant */
+
+    e.variant = none;
+
+    p = store(&e, &len);
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+    free(p);
+
+    e.flags = RCACHE_ENTRY_VARY;
+    e.status = 0;
+    e.head = none;
+    e.body = none;
+    e.body_len = 0;
+    e.body_sum = rcache_sum(NULL, 0);
+
+    p = store(&e, &len);
+    assert_int_equal(rcache_entry_decode(&d, p, len, &e.key), RCACHE_OK);
+    unit_assert_str(d.vary, "accept,x-a");
+    assert_false(rcache_entry_is(&d, &names, &none));
+    assert_false(rcache_entry_is(&d, &none, &none));
+    free(p);
+
+    /* not sorted */
+
+    e.vary = unit_str("x-a,accept");
+
+    p = store(&e, &len);
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+    free(p);
+
+    e.vary = none;
+
+    p = store(&e, &len);
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+    free(p);
+}
+
+
+static void
+rfc5861_stale_windows(void **state)
+{
+    rcache_entry_t  e;
+
+    (void) state;
+
+    e = entry();
+    e.created = 1000000;
+    e.lifetime = 5000;
+
+    assert_int_equal(rcache_entry_staleness(&e, 1000000), -5000);
+    assert_int_equal(rcache_entry_staleness(&e, 1005000), 0);
+    assert_int_equal(rcache_entry_staleness(&e, 1006000), 1000);
+
+    assert_false(rcache_entry_within(&e, 2, 1004999));
+    assert_true(rcache_entry_within(&e, 2, 1005000));
+    assert_true(rcache_entry_within(&e, 2, 1006999));
+    assert_false(rcache_entry_within(&e, 2, 1007000));
+    assert_false(rcache_entry_within(&e, 0, 1005000));
+
+    /* a clock that is wrong opens none */
+
+    assert_false(rcache_entry_within(&e, UINT32_MAX, 1));
+
+    e.lifetime = INT64_MIN;
+    assert_true(rcache_entry_staleness(&e, INT64_MAX) > 0);
+    assert_false(rcache_entry_within(&e, UINT32_MAX, 1000000));
+
+    e.lifetime = INT64_MAX;
+    assert_true(rcache_entry_staleness(&e, INT64_MIN) < 0);
 }
 
 
@@ -792,6 +955,9 @@ main(void)
         cmocka_unit_test(status_is_that_of_the_head),
         cmocka_unit_test(values_out_of_range),
         cmocka_unit_test(longer_fixed_part_is_skipped),
+        cmocka_unit_test(lifetime_that_is_not_positive),
+        cmocka_unit_test(rfc9111_4_1_marker_and_variants),
+        cmocka_unit_test(rfc5861_stale_windows),
         cmocka_unit_test(rfc9111_4_2_fresh),
         cmocka_unit_test(rfc9111_4_2_fresh_and_clocks),
         cmocka_unit_test(rfc9111_4_2_3_current_age),

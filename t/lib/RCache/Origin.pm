@@ -255,6 +255,26 @@ sub send {
 }
 
 
+# The response that the request itself asks for, so that a table in a test can
+# say both: X-Say has the header lines with "|" between them, X-Status the
+# status line, X-Body the body, which is otherwise "answer" and the number of
+# the request.
+
+sub obey {
+    my ($self) = @_;
+
+    my $req = $self->{req};
+    my $status = $req->header('X-Status') // 200;
+    my @headers = map { /^([^:]+): ?(.*)$/s }
+        split /\|/, $req->header('X-Say') // '';
+
+    return $self->head($status, @headers) if $status =~ /^(?:204|304)/;
+
+    return $self->send($status, \@headers,
+                       $req->header('X-Body') // 'answer ' . $req->n);
+}
+
+
 sub chunk {
     my ($self, @data) = @_;
 

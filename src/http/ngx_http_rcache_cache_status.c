@@ -1,0 +1,151 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/* The Cache-Status header, RFC 9211. */
+
+
+#include "ngx_http_rcache.h"
+
+
+static char *ngx_http_rcache_forwarded(ngx_http_rcache_ctx_t *ctx);
+static ngx_uint_t ngx_http_rcache_is_quotable(ngx_str_t *s);
+
+
+ngx_int_t
+ngx_http_rcache_cache_status(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    u_char                      *p, *last, ch;
+    size_t                       i, len;
+    int64_t                      now;
+    ngx_time_t                  *tp;
+    ngx_table_elt_t             *h;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    if (rlcf->identity.len == 0 || r != r->main || ctx->announced) {
+        return NGX_OK;
+    }
+
+    ctx->announced = 1;
+
+    len = rlcf->identity.len + 2 * ctx->key.len
+          + sizeof("; fwd=vary-miss; fwd-status=000; stored; ttl=; detail=; "
+                   "key=\"\"") + NGX_INT64_LEN + 64;
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    ngx_str_set(&h->key, "Cache-Status");
+    h->value.data = p;
+
+    last = p + len;
+
+    p = ngx_slprintf(p, last, "%V", &rlcf->identity);
+
+    if (ctx->status == NGX_HTTP_RCACHE_HIT
+        || ctx->status == NGX_HTTP_RCACHE_STALE)
+    {
+        tp = ngx_timeofday();
+        now = (int64_t) tp->sec * 1000 + tp->msec;
+
+        p = ngx_slprintf(p, last, "; hit; ttl=%L",
+                         -rcache_entry_staleness(&ctx->entry, now) / 1000);
+
+    } else if (ctx->state != NGX_HTTP_RCACHE_REFUSE) {
+        p = ngx_slprintf(p, last, "; fwd=%s", ngx_http_rcache_forwarded(ctx));
+
+        if (ctx->status == NGX_HTTP_RCACHE_REVALIDATED) {
+            p = ngx_slprintf(p, last, "; fwd-status=304");
+
+        } else {
+            p = ngx_slprintf(p, last, "; fwd-status=%03ui",
+                             r->headers_out.status);
+        }
+
+        if (ctx->stored) {
+            p = ngx_slprintf(p, last, "; stored");
+        }
+    }
+
+    /* a String of RFC 8941 has printable ASCII only */
+
+    if (ctx->key.len && ngx_http_rcache_is_quotable(&ctx->key)) {
+        p = ngx_slprintf(p, last, "; key=\"");
+
+        for (i = 0; i < ctx->key.len; i++) {
+            ch = ctx->key.data[i];
+
+            if (ch == '"' || ch == '\\') {
+                *p++ = '\\';
+            }
+
+            *p++ = ch;
+        }
+
+        *p++ = '"';
+    }
+
+    if (ctx->reason != RCACHE_REASON_NONE) {
+        p = ngx_slprintf(p, last, "; detail=%V",
+                         rcache_reason_name(ctx->reason));
+    }
+
+    h->value.len = p - h->value.data;
+
+    return NGX_OK;
+}
+
+
+/* RFC 9211, 2.2 */
+
+static char *
+ngx_http_rcache_forwarded(ngx_http_rcache_ctx_t *ctx)
+{
+    if (ctx->state == NGX_HTTP_RCACHE_UNSAFE
+        || ctx->status == NGX_HTTP_RCACHE_NONE)
+    {
+        return "method";
+    }
+
+    switch (ctx->status) {
+
+    case NGX_HTTP_RCACHE_BYPASS:
+        return "bypass";
+
+    case NGX_HTTP_RCACHE_EXPIRED:
+    case NGX_HTTP_RCACHE_REVALIDATED:
+        return ctx->forced ? "request" : "stale";
+
+    default:
+        return ctx->marker ? "vary-miss" : "uri-miss";
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_rcache_is_quotable(ngx_str_t *s)
+{
+    size_t  i;
+
+    for (i = 0; i < s->len; i++) {
+        if (s->data[i] < 0x20 || s->data[i] > 0x7e) {
+            return 0;
+        }
+    }
+
+    return 1;
+}

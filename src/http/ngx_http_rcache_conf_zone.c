@@ -1,0 +1,271 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/* The redis_proxy_cache_zone directive. */
+
+
+#include "ngx_http_rcache.h"
+
+
+#define NGX_HTTP_RCACHE_CONNECT_TIMEOUT  100
+#define NGX_HTTP_RCACHE_TIMEOUT          250
+#define NGX_HTTP_RCACHE_QUEUE            1024
+#define NGX_HTTP_RCACHE_KEEP             600000
+
+
+static ngx_http_rcache_zone_t *ngx_http_rcache_zone_create(ngx_conf_t *cf,
+    ngx_str_t *name);
+static char *ngx_http_rcache_zone_memory(ngx_conf_t *cf,
+    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *size);
+static char *ngx_http_rcache_zone_parameter(ngx_conf_t *cf,
+    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *server);
+
+
+char *
+ngx_http_rcache_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_rcache_main_conf_t *rmcf = conf;
+
+    char                    *rv, *err;
+    u_char                  *p;
+    ngx_str_t               *value, name, size, server;
+    ngx_uint_t               i;
+    ngx_http_rcache_zone_t  *zone, **zonep;
+
+    value = cf->args->elts;
+
+    p = (u_char *) ngx_strchr(value[1].data, ':');
+
+    if (p == NULL || p == value[1].data) {
+        return ngx_http_rcache_bad_value(cf, &value[1],
+                                         "name:size, such as \"api:16m\"");
+    }
+
+    name.data = value[1].data;
+    name.len = p - value[1].data;
+    size.data = p + 1;
+    size.len = value[1].data + value[1].len - size.data;
+
+    if (ngx_http_rcache_zone_find(rmcf, &name)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"redis_proxy_cache_zone\" \"%V\" is duplicate, "
+                           "expected another name", &name);
+        return NGX_CONF_ERROR;
+    }
+
+    zone = ngx_http_rcache_zone_create(cf, &name);
+    if (zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_str_null(&server);
+
+    for (i = 2; i < cf->args->nelts; i++) {
+        rv = ngx_http_rcache_zone_parameter(cf, zone, &value[i], &server);
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
+    }
+
+    if (server.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"redis_proxy_cache_zone\" \"%V\" has no server, "
+                           "expected server=redis://host:port", &name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_rcache_redis_url(cf, &zone->conf, &server, &err) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid server \"%V\" in "
+                           "\"redis_proxy_cache_zone\" \"%V\": %s, expected "
+                           "redis://[[user]:password@]host[:port][/db] or "
+                           "unix:/path", &zone->conf.url, &name, err);
+        return NGX_CONF_ERROR;
+    }
+
+    if (zone->conf.password_file.len) {
+
+        if (ngx_conf_full_name(cf->cycle, &zone->conf.password_file, 1)
+            != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_http_rcache_redis_password(cf, &zone->conf) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    zonep = ngx_array_push(&rmcf->zones);
+    if (zonep == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *zonep = zone;
+
+    return ngx_http_rcache_zone_memory(cf, zone, &value[1], &size);
+}
+
+
+static ngx_http_rcache_zone_t *
+ngx_http_rcache_zone_create(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_http_rcache_zone_t  *zone;
+
+    zone = ngx_pcalloc(cf->pool, sizeof(ngx_http_rcache_zone_t));
+    if (zone == NULL) {
+        return NULL;
+    }
+
+    zone->name = *name;
+
+    zone->prefix.len = name->len + 1;
+    zone->prefix.data = ngx_pnalloc(cf->pool, zone->prefix.len);
+    if (zone->prefix.data == NULL) {
+        return NULL;
+    }
+
+    ngx_sprintf(zone->prefix.data, "%V:", name);
+
+    zone->conf.zone = *name;
+    zone->conf.connect_timeout = NGX_HTTP_RCACHE_CONNECT_TIMEOUT;
+    zone->conf.timeout = NGX_HTTP_RCACHE_TIMEOUT;
+    zone->conf.queue = NGX_HTTP_RCACHE_QUEUE;
+    zone->keep = NGX_HTTP_RCACHE_KEEP;
+
+    zone->clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    return zone;
+}
+
+
+static char *
+ngx_http_rcache_zone_memory(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
+    ngx_str_t *value, ngx_str_t *size)
+{
+    ssize_t  n;
+
+    n = ngx_parse_size(size);
+
+    if (n == NGX_ERROR) {
+        return ngx_http_rcache_bad_value(cf, value,
+                                         "name:size, such as \"api:16m\"");
+    }
+
+    if (n < (ssize_t) (8 * ngx_pagesize)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"redis_proxy_cache_zone\" \"%V\" is too small, "
+                           "expected a size of at least %uz",
+                           value, 8 * ngx_pagesize);
+        return NGX_CONF_ERROR;
+    }
+
+    zone->shm = ngx_shared_memory_add(cf, &zone->name, n,
+                                      &ngx_http_redis_proxy_cache_module);
+    if (zone->shm == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    zone->shm->init = ngx_http_rcache_health_init;
+    zone->shm->data = zone;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
+    ngx_str_t *value, ngx_str_t *server)
+{
+    ngx_int_t   n;
+    ngx_str_t   rest;
+
+    if (ngx_http_rcache_parameter(value, "server=", &rest)) {
+
+        if (server->len) {
+            return ngx_http_rcache_bad_value(cf, value,
+                                             "one server= a zone");
+        }
+
+        if (rest.len == 0) {
+            return ngx_http_rcache_bad_value(cf, value,
+                                             "server=redis://host:port");
+        }
+
+        *server = rest;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_http_rcache_parameter(value, "prefix=", &rest)) {
+
+        /* the hash tag of a key is what is between its first braces */
+
+        if (ngx_strlchr(rest.data, rest.data + rest.len, '{')
+            || ngx_strlchr(rest.data, rest.data + rest.len, '}')
+            || rest.len > 256)
+        {
+            return ngx_http_rcache_bad_value(cf, value,
+                                  "at most 256 bytes without \"{\" and \"}\"");
+        }
+
+        zone->prefix = rest;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_http_rcache_parameter(value, "user=", &zone->conf.user)
+        || ngx_http_rcache_parameter(value, "password=", &zone->conf.password)
+        || ngx_http_rcache_parameter(value, "password_file=",
+                                     &zone->conf.password_file))
+    {
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_http_rcache_parameter(value, "db=", &rest)) {
+        n = ngx_atoi(rest.data, rest.len);
+
+        if (n == NGX_ERROR) {
+            return ngx_http_rcache_bad_value(cf, value, "a number, 0 or more");
+        }
+
+        zone->conf.db = n;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_http_rcache_parameter(value, "queue=", &rest)) {
+        n = ngx_atoi(rest.data, rest.len);
+
+        if (n == NGX_ERROR || n == 0) {
+            return ngx_http_rcache_bad_value(cf, value, "a number, 1 or more");
+        }
+
+        zone->conf.queue = n;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_http_rcache_parameter(value, "connect_timeout=", &rest)) {
+        return ngx_http_rcache_parameter_msec(cf, value, &rest,
+                                              &zone->conf.connect_timeout);
+    }
+
+    if (ngx_http_rcache_parameter(value, "timeout=", &rest)) {
+        return ngx_http_rcache_parameter_msec(cf, value, &rest,
+                                              &zone->conf.timeout);
+    }
+
+    if (ngx_http_rcache_parameter(value, "inactive=", &rest)) {
+        return ngx_http_rcache_parameter_msec(cf, value, &rest,
+                                              &zone->inactive);
+    }
+
+    if (ngx_http_rcache_parameter(value, "keep=", &rest)) {
+        return ngx_http_rcache_parameter_msec(cf, value, &rest, &zone->keep);
+    }
+
+    return ngx_http_rcache_bad_value(cf, value,
+                                     "server=, prefix=, user=, password=, "
+                                     "password_file=, db=, connect_timeout=, "
+                                     "timeout=, queue=, inactive= or keep=");
+}

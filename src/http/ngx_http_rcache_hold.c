@@ -1,0 +1,153 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/*
+ * Store first, then tell.  Whoever has seen the end of a response may ask
+ * for it again, here or at another instance, and is to find it in the cache.
+ * So the last buffers of a response wait until Redis has the entry: for one
+ * round trip, and never longer than what is left of the budget; not at all
+ * if Redis has failed this request before.  What came before them has been
+ * sent already.
+ */
+
+
+#include "ngx_http_rcache.h"
+
+
+/* a bit of r->buffered that no filter of nginx uses */
+
+#define NGX_HTTP_RCACHE_BUFFERED  0x08
+
+
+static ngx_int_t ngx_http_rcache_hold_start(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+static void ngx_http_rcache_hold_timeout(ngx_event_t *ev);
+
+
+ngx_int_t
+ngx_http_rcache_hold(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    ngx_chain_t *in)
+{
+    if (ctx->state != NGX_HTTP_RCACHE_HOLD
+        && ngx_http_rcache_hold_start(r, ctx) != NGX_OK)
+    {
+        return ngx_http_rcache_output(r, in);
+    }
+
+    if (ngx_chain_add_copy(r->pool, &ctx->held, in) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    r->buffered |= NGX_HTTP_RCACHE_BUFFERED;
+
+    return NGX_OK;
+}
+
+
+/*
+ * nginx's write filter keeps what it is given while c->write->delayed, which
+ * limit_rate uses.  HTTP/2 does not ask it for a header.
+ */
+
+void
+ngx_http_rcache_hold_header(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    if (r != r->main
+        || r->http_version >= NGX_HTTP_VERSION_20
+        || r->connection->write->delayed
+        || ngx_http_rcache_hold_start(r, ctx) != NGX_OK)
+    {
+        return;
+    }
+
+    ctx->delayed = 1;
+    r->connection->write->delayed = 1;
+}
+
+
+/* NGX_DECLINED: the budget is used up */
+
+static ngx_int_t
+ngx_http_rcache_hold_start(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx->impatient || ctx->waited >= rlcf->budget) {
+        return NGX_DECLINED;
+    }
+
+    ctx->state = NGX_HTTP_RCACHE_HOLD;
+
+    ctx->timer.handler = ngx_http_rcache_hold_timeout;
+    ctx->timer.data = ctx;
+    ctx->timer.log = r->connection->log;
+
+    ngx_add_timer(&ctx->timer, rlcf->budget - ctx->waited);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_rcache_hold_timeout(ngx_event_t *ev)
+{
+    ngx_http_rcache_ctx_t *ctx = ev->data;
+
+    ngx_http_rcache_release(ctx);
+}
+
+
+void
+ngx_http_rcache_release(ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_chain_t         *out;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+
+    if (ctx->write) {
+        ctx->write->ctx = NULL;
+        ctx->write = NULL;
+    }
+
+    if (ctx->timer.timer_set) {
+        ngx_del_timer(&ctx->timer);
+    }
+
+    if (ctx->state != NGX_HTTP_RCACHE_HOLD) {
+        return;
+    }
+
+    ngx_http_set_log_request(c->log, r);
+
+    ctx->state = NGX_HTTP_RCACHE_PASS;
+
+    if (ctx->delayed) {
+        ctx->delayed = 0;
+        c->write->delayed = 0;
+    }
+
+    r->buffered &= ~NGX_HTTP_RCACHE_BUFFERED;
+
+    out = ctx->held;
+    ctx->held = NULL;
+
+    if (out && ngx_http_rcache_output(r, out) == NGX_ERROR) {
+        c->error = 1;
+    }
+
+    /* whoever writes now, the upstream or ngx_http_writer(), goes on */
+
+    if (ngx_http_post_request(r, NULL) != NGX_OK) {
+        c->error = 1;
+    }
+
+    ngx_http_run_posted_requests(c);
+}

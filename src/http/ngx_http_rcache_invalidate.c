@@ -1,0 +1,197 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/*
+ * RFC 9111, 4.4: a successful unsafe request invalidates what is stored for
+ * its target, and for the URIs in Location and Content-Location if they have
+ * the same origin.
+ */
+
+
+#include "ngx_http_rcache.h"
+
+
+#define NGX_HTTP_RCACHE_INVALIDATE_MAX  3
+
+
+static ngx_int_t ngx_http_rcache_invalidate_uri(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, char *name, ngx_str_t *redis_key);
+static ngx_table_elt_t *ngx_http_rcache_find_header(ngx_list_t *list,
+    char *name);
+
+
+/* called when the response headers of an unsafe request are there */
+
+rcache_reason_e
+ngx_http_rcache_invalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_str_t                    keys[NGX_HTTP_RCACHE_INVALIDATE_MAX];
+    ngx_uint_t                   n;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    /* RFC 9111, 4.4: 2xx or 3xx, non-error */
+
+    if (r->headers_out.status >= NGX_HTTP_BAD_REQUEST || r->err_status) {
+        return RCACHE_REASON_METHOD;
+    }
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    keys[0] = ctx->redis_key;
+    n = 1;
+
+    /* of other URIs only the default key is known */
+
+    if (rlcf->key == NULL) {
+
+        if (ngx_http_rcache_invalidate_uri(r, ctx, "Location", &keys[n])
+            == NGX_OK)
+        {
+            n++;
+        }
+
+        if (ngx_http_rcache_invalidate_uri(r, ctx, "Content-Location",
+                                           &keys[n])
+            == NGX_OK)
+        {
+            /* RFC 9110, 9.3.3: what a GET would get from now on */
+
+            ctx->post = (r->method == NGX_HTTP_POST
+                         && r->headers_out.status == NGX_HTTP_OK
+                         && keys[n].len == ctx->redis_key.len
+                         && ngx_memcmp(keys[n].data, ctx->redis_key.data,
+                                       keys[n].len)
+                            == 0);
+
+            n++;
+        }
+    }
+
+    (void) ngx_http_rcache_unlink(ctx, keys, n);
+
+    return RCACHE_REASON_METHOD;
+}
+
+
+rcache_reason_e
+ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
+    ngx_uint_t n)
+{
+    ngx_str_t              argv[1 + NGX_HTTP_RCACHE_INVALIDATE_MAX];
+    ngx_uint_t             i;
+    rcache_reason_e        reason;
+    ngx_http_rcache_op_t  *op;
+
+    op = ngx_http_rcache_op_create(1024, ngx_cycle->log);
+    if (op == NULL) {
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    ngx_str_set(&argv[0], "UNLINK");
+
+    for (i = 0; i < n; i++) {
+        argv[1 + i] = keys[i];
+    }
+
+    if (ngx_http_rcache_op_command(op, argv, 1 + n, NULL) != NGX_OK) {
+        ngx_destroy_pool(op->pool);
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    reason = ngx_http_rcache_write(ctx->zone, op, ctx);
+
+    if (reason == RCACHE_REASON_NONE) {
+
+        /* a 204, or an answer to HEAD, has no end that could be held */
+
+        ngx_http_rcache_redis_flush(ctx->zone->redis,
+                                    NGX_HTTP_RCACHE_LANE_STORE);
+    }
+
+    return reason;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_invalidate_uri(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, char *name, ngx_str_t *redis_key)
+{
+    u_char           *p;
+    ngx_str_t         key;
+    ngx_table_elt_t  *h;
+
+    /* as the client sees it, after proxy_redirect; or, if it is hidden, not */
+
+    h = ngx_http_rcache_find_header(&r->headers_out.headers, name);
+
+    if (h == NULL && r->upstream && r->upstream->headers_in.status_n) {
+        h = ngx_http_rcache_find_header(&r->upstream->headers_in.headers,
+                                        name);
+    }
+
+    if (h == NULL) {
+        return NGX_DECLINED;
+    }
+
+    key.data = ngx_pnalloc(r->pool, rcache_uri_size(&ctx->key, &h->value));
+    if (key.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (rcache_uri_resolve(key.data, &key.len, &ctx->key, &h->value)
+        != RCACHE_OK
+        || key.len > RCACHE_KEY_MAX)
+    {
+        return NGX_DECLINED;
+    }
+
+    p = ngx_pnalloc(r->pool, rcache_key_size(ctx->zone->prefix.len));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    redis_key->data = p;
+
+    p = rcache_key_encode(p, &ctx->zone->prefix, &key);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    redis_key->len = p - redis_key->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_table_elt_t *
+ngx_http_rcache_find_header(ngx_list_t *list, char *name)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    part = &list->part;
+    h = part->elts;
+
+    for (i = 0; /* void */; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].hash && rcache_str_is(&h[i].key, name)) {
+            return &h[i];
+        }
+    }
+
+    return NULL;
+}

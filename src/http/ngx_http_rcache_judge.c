@@ -1,0 +1,271 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/* What does Redis say, and may that be served to this request? */
+
+
+#include "ngx_http_rcache.h"
+
+
+static rcache_reason_e ngx_http_rcache_decode(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_reply_t *reply);
+static rcache_reason_e ngx_http_rcache_marker(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+static rcache_reason_e ngx_http_rcache_use(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+static ngx_uint_t ngx_http_rcache_has_validator(rcache_entry_t *entry);
+
+
+/*
+ * RCACHE_REASON_NONE: ctx->entry may be served, its head is in place; or, if
+ * ctx->op is set, wait for the next reply.
+ */
+
+rcache_reason_e
+ngx_http_rcache_judge(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_reply_t *reply)
+{
+    rcache_reason_e  reason;
+
+    reason = ngx_http_rcache_decode(ctx, reply);
+
+    if (reason == RCACHE_REASON_WRONG_TYPE
+        || reason == RCACHE_REASON_CORRUPT)
+    {
+        ngx_http_rcache_zone_damaged(ctx->zone, &ctx->redis_key, reason);
+    }
+
+    if (reason != RCACHE_REASON_NONE) {
+        return reason;
+    }
+
+    if (ctx->entry.flags & RCACHE_ENTRY_VARY) {
+        return ngx_http_rcache_marker(r, ctx);
+    }
+
+    if (ctx->marker && ctx->entry.generation != ctx->marker->generation) {
+        return RCACHE_REASON_ABSENT;
+    }
+
+    if (!rcache_entry_is(&ctx->entry,
+                         ctx->marker ? &ctx->marker->vary : &ctx->variant,
+                         &ctx->variant))
+    {
+        return RCACHE_REASON_OTHER_KEY;
+    }
+
+    return ngx_http_rcache_use(r, ctx);
+}
+
+
+static rcache_reason_e
+ngx_http_rcache_decode(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_reply_t *reply)
+{
+    int  rc;
+
+    if (reply->type == REDIS_REPLY_ERROR
+        && reply->str.len > sizeof("WRONGTYPE") - 1
+        && ngx_strncmp(reply->str.data, "WRONGTYPE",
+                       sizeof("WRONGTYPE") - 1)
+           == 0)
+    {
+        return RCACHE_REASON_WRONG_TYPE;
+    }
+
+    if (!ngx_http_rcache_zone_accepts(ctx->zone, NGX_HTTP_RCACHE_LANE_LOOKUP,
+                                      reply))
+    {
+        return RCACHE_REASON_REDIS_ERROR;
+    }
+
+    if (reply->type == REDIS_REPLY_NIL) {
+        return RCACHE_REASON_ABSENT;
+    }
+
+    rc = rcache_entry_decode(&ctx->entry, reply->str.data, reply->str.len,
+                             &ctx->key);
+
+    switch (rc) {
+
+    case RCACHE_OK:
+        return RCACHE_REASON_NONE;
+
+    case RCACHE_ENTRY_VERSIONED:
+        return RCACHE_REASON_VERSION;
+
+    case RCACHE_ENTRY_OTHER:
+        return RCACHE_REASON_OTHER_KEY;
+
+    default: /* RCACHE_ENTRY_CORRUPT */
+        return RCACHE_REASON_CORRUPT;
+    }
+}
+
+
+/* the responses under the key vary: asks for the one for this request */
+
+static rcache_reason_e
+ngx_http_rcache_marker(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    u_char          *p;
+    rcache_entry_t  *marker;
+
+    if (ctx->marker) {
+
+        /* a marker where a variant should be */
+
+        return RCACHE_REASON_OTHER_KEY;
+    }
+
+    marker = ngx_palloc(r->pool, sizeof(rcache_entry_t));
+    if (marker == NULL) {
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    *marker = ctx->entry;
+
+    p = ngx_pnalloc(r->pool, marker->vary.len);
+    if (p == NULL) {
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    ngx_memcpy(p, ctx->entry.vary.data, marker->vary.len);
+    marker->vary.data = p;
+
+    ctx->marker = marker;
+
+    if (ngx_http_rcache_variant(r, ctx, &marker->vary) != NGX_OK) {
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    return ngx_http_rcache_get(ctx, &ctx->variant_key);
+}
+
+
+static rcache_reason_e
+ngx_http_rcache_use(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    int64_t                      now;
+    ngx_time_t                  *tp;
+    rcache_use_e                 use;
+    rcache_reason_e              reason;
+    rcache_request_t             nothing;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx->entry.status == NGX_HTTP_PARTIAL_CONTENT && !rlcf->slice) {
+        return RCACHE_REASON_STATUS;
+    }
+
+    tp = ngx_timeofday();
+    now = (int64_t) tp->sec * 1000 + tp->msec;
+
+    if (r->headers_in.authorization
+        && !(ctx->entry.flags & RCACHE_ENTRY_SHARED))
+    {
+        ctx->status = NGX_HTTP_RCACHE_BYPASS;
+        return RCACHE_REASON_AUTHORIZATION;
+    }
+
+    if (ctx->wants) {
+        use = rcache_request_use(ctx->wants, &ctx->entry, now, 1);
+
+    } else {
+        rcache_request_init(&nothing);
+        use = rcache_request_use(&nothing, &ctx->entry, now, 0);
+    }
+
+    if (ctx->no_store && use != RCACHE_USE_EXPIRED) {
+        use = RCACHE_USE_FORCED;
+    }
+
+    if (use == RCACHE_USE_FRESH || use == RCACHE_USE_STALE) {
+
+        ctx->status = (use == RCACHE_USE_FRESH) ? NGX_HTTP_RCACHE_HIT
+                                                : NGX_HTTP_RCACHE_STALE;
+
+        switch (ngx_http_rcache_head_restore(r, &ctx->entry)) {
+
+        case NGX_OK:
+            return RCACHE_REASON_NONE;
+
+        case NGX_DECLINED:
+            reason = RCACHE_REASON_CORRUPT;
+            ngx_http_rcache_zone_damaged(ctx->zone, &ctx->redis_key, reason);
+            break;
+
+        default: /* NGX_ERROR */
+            reason = RCACHE_REASON_NO_MEMORY;
+            break;
+        }
+
+        ctx->status = NGX_HTTP_RCACHE_MISS;
+
+        ngx_http_clean_header(r);
+
+        return reason;
+    }
+
+    ctx->status = NGX_HTTP_RCACHE_EXPIRED;
+    ctx->forced = (use == RCACHE_USE_FORCED);
+    ctx->kept = (r->method == NGX_HTTP_HEAD && !rlcf->convert_head);
+
+    if (rlcf->revalidate && ngx_http_rcache_has_validator(&ctx->entry)) {
+        ctx->stale = 1;
+    }
+
+    return ctx->forced ? RCACHE_REASON_CLIENT : RCACHE_REASON_EXPIRED;
+}
+
+
+static ngx_uint_t
+ngx_http_rcache_has_validator(rcache_entry_t *entry)
+{
+    rcache_str_t   line, name, value;
+    rcache_head_t  h;
+
+    if (rcache_head_status(&h, &entry->head, &line) != RCACHE_OK) {
+        return 0;
+    }
+
+    while (rcache_head_next(&h, &name, &value) == RCACHE_OK) {
+
+        if (rcache_str_is(&name, "etag")
+            || rcache_str_is(&name, "last-modified"))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* redis_proxy_cache_min_uses */
+
+rcache_reason_e
+ngx_http_rcache_rare(ngx_http_rcache_loc_conf_t *rlcf,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_uint_t  n;
+
+    if (rlcf->min_uses <= 1) {
+        return RCACHE_REASON_ABSENT;
+    }
+
+    n = ngx_http_rcache_uses_count(ctx->zone->health->uses,
+                                   rcache_sum(ctx->key.data, ctx->key.len));
+
+    if (n >= rlcf->min_uses) {
+        return RCACHE_REASON_ABSENT;
+    }
+
+    ctx->rare = 1;
+
+    return RCACHE_REASON_MIN_USES;
+}

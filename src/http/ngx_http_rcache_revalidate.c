@@ -1,0 +1,327 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/*
+ * RFC 9111, 4.3.4: a 304 to our own condition freshens the stored response.
+ * The client gets the stored body with the updated head, and Redis the same.
+ */
+
+
+#include "ngx_http_rcache.h"
+
+
+static rcache_field_t *ngx_http_rcache_freshen_said(ngx_http_request_t *r,
+    ngx_uint_t *n);
+static rcache_reason_e ngx_http_rcache_freshen(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, rcache_field_t *said, ngx_uint_t n);
+static ngx_int_t ngx_http_rcache_freshen_head(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, rcache_field_t *said, ngx_uint_t n);
+static rcache_field_t *ngx_http_rcache_freshen_fields(ngx_http_request_t *r,
+    rcache_field_t *said, ngx_uint_t nsaid, ngx_uint_t *n);
+static void ngx_http_rcache_freshen_judge(rcache_response_t *resp,
+    rcache_entry_t *entry, rcache_field_t *said, ngx_uint_t n);
+static rcache_reason_e ngx_http_rcache_freshen_store(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, int64_t ttl);
+
+
+ngx_int_t
+ngx_http_rcache_revalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_uint_t       n;
+    rcache_field_t  *said;
+
+    said = ngx_http_rcache_freshen_said(r, &n);
+    if (said == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->reason = ngx_http_rcache_freshen(r, ctx, said, n);
+    ctx->status = NGX_HTTP_RCACHE_REVALIDATED;
+    ctx->stored = (ctx->reason == RCACHE_REASON_NONE);
+
+    ngx_http_clean_header(r);
+
+    return ngx_http_rcache_head_restore(r, &ctx->entry) == NGX_OK
+           ? NGX_OK : NGX_ERROR;
+}
+
+
+void
+ngx_http_rcache_held_against(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_str_t       *key;
+    ngx_uint_t       n;
+    rcache_field_t  *said;
+
+    if (r->headers_out.status != NGX_HTTP_OK
+        || ctx->entry.status != NGX_HTTP_OK)
+    {
+        return;
+    }
+
+    said = ngx_http_rcache_freshen_said(r, &n);
+    if (said == NULL) {
+        return;
+    }
+
+    if (rcache_update_contradicts(&ctx->entry.head, ctx->entry.body_len,
+                                  said, n))
+    {
+        key = ctx->entry.vary.len ? &ctx->variant_key : &ctx->redis_key;
+
+        (void) ngx_http_rcache_unlink(ctx, key, 1);
+
+        return;
+    }
+
+    (void) ngx_http_rcache_freshen(r, ctx, said, n);
+}
+
+
+/* what the upstream said, also what is not passed on */
+
+static rcache_field_t *
+ngx_http_rcache_freshen_said(ngx_http_request_t *r, ngx_uint_t *n)
+{
+    ngx_list_t  *list;
+
+    list = (r->upstream && r->upstream->headers_in.status_n)
+           ? &r->upstream->headers_in.headers : &r->headers_out.headers;
+
+    return ngx_http_rcache_fields(r->pool, list, n);
+}
+
+
+/* updates ctx->entry and stores it; or why it cannot be stored */
+
+static rcache_reason_e
+ngx_http_rcache_freshen(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    rcache_field_t *said, ngx_uint_t n)
+{
+    int64_t                      delay, valid, ttl;
+    rcache_reason_e              reason;
+    rcache_response_t            resp;
+    rcache_freshness_t           fresh;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    if (ngx_http_rcache_freshen_head(r, ctx, said, n) != NGX_OK) {
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    if (ngx_http_test_predicates(r, rlcf->no_cache) != NGX_OK) {
+        return RCACHE_REASON_NO_CACHE;
+    }
+
+    ngx_http_rcache_response_init(r, ctx, &resp, ctx->entry.status);
+    ngx_http_rcache_freshen_judge(&resp, &ctx->entry, said, n);
+
+    delay = ngx_http_rcache_response_delay(r);
+    valid = ngx_http_rcache_response_valid(r, resp.status);
+
+    reason = rcache_response_storable(&resp, valid, delay, &fresh);
+
+    if (reason != RCACHE_REASON_NONE) {
+        return reason;
+    }
+
+    ngx_http_rcache_entry_init(&ctx->entry, &resp, &fresh, delay);
+
+    ttl = ngx_http_rcache_ttl(r, ctx, &resp, &fresh);
+
+    reason = ngx_http_rcache_freshen_store(r, ctx, ttl);
+
+    /* a client that gets a 304 in turn has nothing to be held */
+
+    ngx_http_rcache_redis_flush(ctx->zone->redis, NGX_HTTP_RCACHE_LANE_STORE);
+
+    return reason;
+}
+
+
+/* said is what the upstream said; in r->pool: r->headers_out points to it */
+
+static ngx_int_t
+ngx_http_rcache_freshen_head(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, rcache_field_t *said, ngx_uint_t n)
+{
+    u_char             *p;
+    ssize_t             size;
+    ngx_uint_t          i, nfields;
+    rcache_field_t     *fields;
+    rcache_update_t     update;
+    rcache_response_t   resp;
+
+    fields = ngx_http_rcache_freshen_fields(r, said, n, &nfields);
+    if (fields == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* for what it says of Connection and of withheld fields */
+
+    ngx_http_rcache_response_init(r, ctx, &resp, ctx->entry.status);
+
+    for (i = 0; i < n; i++) {
+        rcache_response_header(&resp, &said[i].name, &said[i].value);
+    }
+
+    update.resp = &resp;
+    update.fields = fields;
+    update.nfields = nfields;
+
+    size = rcache_update_size(&update, &ctx->entry.head);
+
+    if (size < 0) {
+
+        /* over the limit: the stored head stays as it is */
+
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->entry.head.len = rcache_update_write(p, &update, &ctx->entry.head)
+                          - p;
+    ctx->entry.head.data = p;
+
+    return NGX_OK;
+}
+
+
+/*
+ * What the content handler passes on, so not what proxy_hide_header hides,
+ * with what is not in the list of r->headers_out: Content-Type, and the Date
+ * that is always hidden but tells the age.
+ */
+
+static rcache_field_t *
+ngx_http_rcache_freshen_fields(ngx_http_request_t *r, rcache_field_t *said,
+    ngx_uint_t nsaid, ngx_uint_t *n)
+{
+    ngx_uint_t       i;
+    rcache_field_t  *fields;
+
+    fields = ngx_http_rcache_fields(r->pool, &r->headers_out.headers, n);
+    if (fields == NULL) {
+        return NULL;
+    }
+
+    if (r->headers_out.content_type.len) {
+        ngx_str_set(&fields[*n].name, "Content-Type");
+        fields[*n].value = r->headers_out.content_type;
+        (*n)++;
+    }
+
+    if (r->headers_out.date && r->headers_out.date->hash) {
+        return fields;
+    }
+
+    for (i = 0; i < nsaid; i++) {
+
+        if (rcache_str_is(&said[i].name, "date")) {
+            fields[*n] = said[i];
+            (*n)++;
+            break;
+        }
+    }
+
+    return fields;
+}
+
+
+/* what the upstream said, and of the stored head what it did not say again */
+
+static void
+ngx_http_rcache_freshen_judge(rcache_response_t *resp, rcache_entry_t *entry,
+    rcache_field_t *said, ngx_uint_t n)
+{
+    ngx_uint_t     i;
+    rcache_str_t   line, name, value;
+    rcache_head_t  h;
+
+    resp->content_length = 1;
+
+    for (i = 0; i < n; i++) {
+        rcache_response_header(resp, &said[i].name, &said[i].value);
+    }
+
+    if (rcache_head_status(&h, &entry->head, &line) != RCACHE_OK) {
+        return;
+    }
+
+    while (rcache_head_next(&h, &name, &value) == RCACHE_OK) {
+
+        for (i = 0; i < n; i++) {
+            if (rcache_str_same(&said[i].name, &name)) {
+                break;
+            }
+        }
+
+        if (i == n) {
+            rcache_response_header(resp, &name, &value);
+        }
+    }
+}
+
+
+/*
+ * The body is that of the lookup, which goes with the request, so the store
+ * has a copy.
+ */
+
+static rcache_reason_e
+ngx_http_rcache_freshen_store(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, int64_t ttl)
+{
+    size_t                 size;
+    ngx_buf_t             *b;
+    ngx_str_t             *key;
+    ngx_chain_t            payload;
+    rcache_reason_e        reason;
+    rcache_entry_t        *entry;
+    ngx_http_rcache_op_t  *op;
+
+    if (ttl <= 0) {
+        return RCACHE_REASON_STALE;
+    }
+
+    entry = &ctx->entry;
+    key = entry->vary.len ? &ctx->variant_key : &ctx->redis_key;
+
+    size = rcache_entry_size(entry) + entry->body.len;
+
+    op = ngx_http_rcache_op_create(1024 + 2 * key->len, ngx_cycle->log);
+    if (op == NULL) {
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    b = ngx_create_temp_buf(op->pool, size);
+    if (b == NULL) {
+        ngx_destroy_pool(op->pool);
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    b->last = rcache_entry_encode(b->pos, entry);
+    b->last = ngx_cpymem(b->last, entry->body.data, entry->body.len);
+
+    payload.buf = b;
+    payload.next = NULL;
+
+    reason = ngx_http_rcache_write_set(ctx->zone, op, key, &payload, size, ttl,
+                                       ctx);
+
+    if (reason != RCACHE_REASON_NONE || entry->vary.len == 0) {
+        return reason;
+    }
+
+    return ngx_http_rcache_write_marker(ctx, &entry->vary, entry->generation,
+                                        ttl);
+}
