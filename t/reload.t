@@ -33,6 +33,14 @@ my $nginx = $t->nginx(<<'CONF', workers => 2, settle => 0);
             proxy_pass         http://%%ORIGIN%%;
             redis_proxy_cache  api;
         }
+
+        # held for no longer than this, while the store has all its timeout
+
+        location = /large {
+            proxy_pass                http://%%ORIGIN%%;
+            redis_proxy_cache         api;
+            redis_proxy_cache_budget  1s;
+        }
     }
 CONF
 
