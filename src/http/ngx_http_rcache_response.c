@@ -8,8 +8,8 @@
 
 
 static ngx_uint_t ngx_http_rcache_upstream_ignores(ngx_http_request_t *r);
-static void ngx_http_rcache_response_list(rcache_response_t *resp,
-    ngx_list_t *list);
+static void ngx_http_rcache_response_list(ngx_http_request_t *r,
+    rcache_response_t *resp, ngx_list_t *list);
 
 
 void
@@ -87,16 +87,18 @@ ngx_http_rcache_response_collect(ngx_http_request_t *r,
     resp->content_length = (r->headers_out.content_length_n != -1);
 
     if (r->upstream && r->upstream->headers_in.status_n) {
-        ngx_http_rcache_response_list(resp, &r->upstream->headers_in.headers);
+        ngx_http_rcache_response_list(r, resp,
+                                      &r->upstream->headers_in.headers);
 
     } else {
-        ngx_http_rcache_response_list(resp, &r->headers_out.headers);
+        ngx_http_rcache_response_list(r, resp, &r->headers_out.headers);
     }
 }
 
 
 static void
-ngx_http_rcache_response_list(rcache_response_t *resp, ngx_list_t *list)
+ngx_http_rcache_response_list(ngx_http_request_t *r, rcache_response_t *resp,
+    ngx_list_t *list)
 {
     ngx_uint_t        i;
     ngx_list_part_t  *part;
@@ -117,7 +119,12 @@ ngx_http_rcache_response_list(rcache_response_t *resp, ngx_list_t *list)
             i = 0;
         }
 
-        if (h[i].hash) {
+        /*
+         * Of a header that may stand once, nginx since 1.23 marks all lines
+         * but the first as not to be passed on; they are judged all the same.
+         */
+
+        if (h[i].hash || list != &r->headers_out.headers) {
             rcache_response_header(resp, &h[i].key, &h[i].value);
         }
     }

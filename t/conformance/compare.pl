@@ -50,7 +50,7 @@ my @published = (
 my ($lua) = grep { -f "$_/nginx/redis.lua" }
     "$root/build/bench/lua/usr/share/lua/5.1", '/usr/share/lua/5.1';
 
-system("$here/install.sh") == 0 or die "the suite is not there\n";
+die Suite::missing(), "\n" if Suite::missing();
 
 my $t = RCache->new();
 my $redis = $t->redis();
