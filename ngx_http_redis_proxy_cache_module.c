@@ -160,6 +160,13 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       0,
       NULL },
 
+    { ngx_string("redis_proxy_cache_via"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_via,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
@@ -292,6 +299,7 @@ ngx_http_rcache_create_loc_conf(ngx_conf_t *cf)
      *     conf->zone = NULL;
      *     conf->zone_value = NULL;
      *     conf->identity = { 0, NULL };
+     *     conf->via = { 0, NULL };
      *     conf->slice = 0;
      *     conf->handler = NULL;
      */
@@ -355,6 +363,7 @@ ngx_http_rcache_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->client_control, prev->client_control, 0);
 
     ngx_conf_merge_str_value(conf->identity, prev->identity, "");
+    ngx_conf_merge_str_value(conf->via, prev->via, "");
 
     if (ngx_http_rcache_merge_zone(cf, prev, conf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;

@@ -208,6 +208,12 @@ my @wrong = (
         'redis_proxy_cache_status', 'duplicate' ],
     [ 'zone', 'redis_proxy_cache_status off; redis_proxy_cache_status b;',
         'redis_proxy_cache_status', 'duplicate' ],
+
+    (map { [ 'zone', "redis_proxy_cache_via '$_';",
+             'redis_proxy_cache_via', "\"$_\"", 'token' ] }
+        '', 'two words', 'a,b'),
+    [ 'zone', 'redis_proxy_cache_via off; redis_proxy_cache_via b;',
+        'redis_proxy_cache_via', 'duplicate' ],
 );
 
 for (@wrong) {

@@ -113,6 +113,7 @@ typedef struct {
     ngx_flag_t                     slice;    /* $slice_range is in the key */
     ngx_http_handler_pt            handler;  /* what slices go around */
     ngx_str_t                      identity; /* in Cache-Status; empty: off */
+    ngx_str_t                      via;      /* value of Via; empty: off */
 } ngx_http_rcache_loc_conf_t;
 
 
@@ -234,6 +235,8 @@ char *ngx_http_rcache_set_ignore(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_rcache_set_targets(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_rcache_set_identity(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_rcache_set_via(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /* ngx_http_rcache_zone.c */
@@ -470,7 +473,7 @@ rcache_reason_e ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx,
 rcache_reason_e ngx_http_rcache_invalidate(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 
-/* ngx_http_rcache_cache_status.c: adds Cache-Status, RFC 9211 */
+/* ngx_http_rcache_cache_status.c: adds Cache-Status, RFC 9211, and Via */
 
 ngx_int_t ngx_http_rcache_cache_status(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);

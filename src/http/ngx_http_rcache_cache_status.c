@@ -4,12 +4,14 @@
  */
 
 
-/* The Cache-Status header, RFC 9211. */
+/* What is said of the cache itself: Cache-Status, RFC 9211, and Via. */
 
 
 #include "ngx_http_rcache.h"
 
 
+static ngx_int_t ngx_http_rcache_via(ngx_http_request_t *r,
+    ngx_http_rcache_loc_conf_t *rlcf);
 static char *ngx_http_rcache_forwarded(ngx_http_rcache_ctx_t *ctx);
 static ngx_uint_t ngx_http_rcache_is_quotable(ngx_str_t *s);
 
@@ -26,11 +28,19 @@ ngx_http_rcache_cache_status(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
 
-    if (rlcf->identity.len == 0 || r != r->main || ctx->announced) {
+    if (r != r->main || ctx->announced) {
         return NGX_OK;
     }
 
     ctx->announced = 1;
+
+    if (rlcf->via.len && ngx_http_rcache_via(r, rlcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (rlcf->identity.len == 0) {
+        return NGX_OK;
+    }
 
     len = rlcf->identity.len + 2 * ctx->key.len
           + sizeof("; fwd=vary-miss; fwd-status=000; stored; ttl=; detail=; "
@@ -105,6 +115,28 @@ ngx_http_rcache_cache_status(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     }
 
     h->value.len = p - h->value.data;
+
+    return NGX_OK;
+}
+
+
+/* RFC 9110, 7.6.3, a line of its own behind those of the upstream */
+
+static ngx_int_t
+ngx_http_rcache_via(ngx_http_request_t *r, ngx_http_rcache_loc_conf_t *rlcf)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    ngx_str_set(&h->key, "Via");
+    h->value = rlcf->via;
 
     return NGX_OK;
 }

@@ -556,3 +556,39 @@ ngx_http_rcache_set_identity(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     return NGX_CONF_OK;
 }
+
+
+char *
+ngx_http_rcache_set_via(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_rcache_loc_conf_t *rlcf = conf;
+
+    ngx_str_t  *value;
+
+    if (rlcf->via.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        ngx_str_set(&rlcf->via, "");
+        return NGX_CONF_OK;
+    }
+
+    if (!ngx_http_rcache_is_token(&value[1])) {
+        return ngx_http_rcache_bad_value(cf, &value[1],
+                                         "a token, such as \"nginx\", or "
+                                         "\"off\"");
+    }
+
+    rlcf->via.len = sizeof("1.1 ") - 1 + value[1].len;
+    rlcf->via.data = ngx_pnalloc(cf->pool, rlcf->via.len);
+    if (rlcf->via.data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_sprintf(rlcf->via.data, "1.1 %V", &value[1]);
+
+    return NGX_CONF_OK;
+}
