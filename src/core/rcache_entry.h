@@ -27,10 +27,11 @@
  *            an HTTP/1.1 status line, header lines, an empty line; the body
  *
  * A key whose responses vary holds a marker: an entry with the flag VARY and
- * the names, with status 0 and without variant, head and body; the number of
- * variants stored so far takes the place of the age.  The responses are under
- * the key and ":v:" and the hash of the variant; one of another generation
- * than its marker's does not count, so deleting the marker deletes them all.
+ * the names, with status 0 and without variant, head and body; 64 bits that
+ * stand for the variants stored so far take the place of age and time.  The
+ * responses are under the key and ":v:" and the hash of the variant; one of
+ * another generation than its marker's does not count, so deleting the marker
+ * deletes them all.
  *
  * Integers are little-endian.  Head and body together are one HTTP/1.1
  * message.

@@ -47,11 +47,11 @@
     X(NO_CACHE, "no_cache", "redis_proxy_no_cache asked for it")              \
     X(HEAD, "head", "a response to HEAD has no body to store")                \
     X(STATUS, "status", "the status code may not be stored")                  \
-    X(NO_STORE, "no_store", "Cache-Control: no-store or no-cache")            \
+    X(NO_STORE, "no_store", "no-store, or no-cache without a validator")      \
     X(PRIVATE, "private", "Cache-Control: private")                           \
     X(ACCEL, "accel_expires", "X-Accel-Expires forbids it")                   \
     X(SET_COOKIE, "set_cookie", "the response has Set-Cookie")                \
-    X(VARY, "vary", "the response varies with request headers")               \
+    X(VARY, "vary", "Vary has *, Cookie, Authorization or too much")          \
     X(VARIANTS, "variants", "there are too many variants already")            \
     X(NO_LIFETIME, "no_lifetime", "nothing says how long it is fresh")        \
     X(STALE, "stale", "the response is not fresh when it arrives")            \

@@ -76,23 +76,31 @@ ngx_http_rcache_upstream_ignores(ngx_http_request_t *r)
 
 
 /*
- * What proxy_hide_header hides is judged as well, as nginx's cache does; and
- * without an upstream, what the content handler set.
+ * What proxy_hide_header hides is judged as well, as nginx's cache does.
+ * After X-Accel-Redirect r->upstream is that of the redirect, over already
+ * (its cleanup is gone), and what the content handler set counts too; as it
+ * does without an upstream.
  */
 
 void
 ngx_http_rcache_response_collect(ngx_http_request_t *r,
     rcache_response_t *resp)
 {
+    ngx_http_upstream_t  *u;
+
+    u = r->upstream;
+
     resp->content_length = (r->headers_out.content_length_n != -1);
 
-    if (r->upstream && r->upstream->headers_in.status_n) {
-        ngx_http_rcache_response_list(r, resp,
-                                      &r->upstream->headers_in.headers);
+    if (u && u->headers_in.status_n) {
+        ngx_http_rcache_response_list(r, resp, &u->headers_in.headers);
 
-    } else {
-        ngx_http_rcache_response_list(r, resp, &r->headers_out.headers);
+        if (u->cleanup) {
+            return;
+        }
     }
+
+    ngx_http_rcache_response_list(r, resp, &r->headers_out.headers);
 }
 
 
