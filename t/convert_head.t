@@ -143,6 +143,7 @@ for my $path ('/', '/unbuffered/') {
 
 is($nginx->head('/length?2')->header('Content-Length'),
    length body('length'), 'HEAD on a miss has the length, if it is known');
+$nginx->settle();
 is($nginx->head('/length?2')->verdict, 'HIT -', 'HEAD after HEAD is a hit');
 is($nginx->head('/not?1')->verdict, 'MISS no_lifetime',
    'what may not be stored is not');
@@ -151,6 +152,7 @@ is($nginx->head('/not?1')->verdict, 'MISS no_lifetime',
 
 $r = $nginx->head('/length?3', 'If-None-Match' => '"length"');
 is($r->status, 304, 'If-None-Match of a HEAD that fills is answered');
+$nginx->settle();
 is($nginx->get('/length?3')->verdict, 'HIT -', 'and it fills all the same');
 $r = $nginx->head('/length?4', Range => 'bytes=0-1');
 is($r->body, '', 'Range of a HEAD that fills');
