@@ -223,6 +223,7 @@ $r = $nginx->curl(@h2, '-H', 'If-None-Match: "t"', "$url/length?p1");
 is($r->status, 304, 'HTTP/2: a 304 on a hit');
 $r = $nginx->curl(@h2, '-H', 'If-None-Match: "t"', "$url/length?new");
 is($r->status, 304, 'HTTP/2: a 304 on a miss');
+$nginx->settle();
 is($nginx->curl(@h2, "$url/length?new")->verdict, 'HIT -', 'which fills');
 $r = $nginx->curl(@h2, '-H', 'If-Match: "other"', "$url/length?p1");
 is($r->status, 412, 'HTTP/2: a 412');

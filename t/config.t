@@ -16,6 +16,7 @@ use RCache;
 my $t = RCache->new();
 my $origin = $t->origin(\&origin);
 my $absent = free_port();
+my $port = free_port();
 
 spit($t->dir . '/password', "secret\n");
 spit($t->dir . '/empty', '');
@@ -357,7 +358,9 @@ sub check {
     $http = "redis_proxy_cache_zone api:1m $url;" if $http eq 'zone';
     $behind //= '';
 
-    my $nginx = $t->nginx_new(<<"CONF", settle => 0);
+    my %o = (settle => 0, ports => { MAIN => $port });
+
+    my $nginx = $t->nginx_new(<<"CONF", %o);
     $http
 
     server {

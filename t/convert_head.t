@@ -186,6 +186,7 @@ ok($redis->wait_key('api:{http://localhost/slow?gone}'),
 my $url = 'http://127.0.0.1:' . $nginx->port('H2');
 $r = $nginx->curl('--http2-prior-knowledge', '-I', "$url/length?h2");
 is($r->verdict, 'MISS -', 'HEAD over HTTP/2 fills');
+$nginx->settle();
 $r = $nginx->curl('--http2-prior-knowledge', "$url/length?h2");
 is($r->verdict, 'HIT -', 'GET is a hit');
 is($r->body, body('length'), 'with the body');

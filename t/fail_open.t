@@ -168,6 +168,11 @@ for (
     $peer->stop();
 }
 
+# from here on Redis answers, and a pause of a busy machine is not to count as
+# a fault of it
+
+$nginx = other_nginx($url, '10s');
+
 # stores fail while lookups work
 
 for (
@@ -196,7 +201,7 @@ for (
         or diag($nginx->errors());
 
     $redis->cmd(@$mend);
-    healed('stores work again', 'accepts stores again');
+    healed('stores work again', 'refuses stores', 'accepts stores again');
 }
 
 # a password that Redis began to want, and a wrong one
@@ -209,7 +214,7 @@ ok($nginx->lines('is down: .*NOAUTH|refuses .*NOAUTH|is down: .*auth'),
 $redis->cmd('CONFIG', 'SET', 'requirepass', '');
 healed('no password is wanted any more');
 
-my $wrong = other_nginx("redis://:guess\@127.0.0.1:$port");
+my $wrong = other_nginx("redis://:guess\@127.0.0.1:$port", '10s');
 
 $redis->cmd(qw(CONFIG SET requirepass right));
 for (1 .. 10) {
@@ -351,6 +356,9 @@ sub fault {
 
     my @said = $nginx->lines('\[(?:warn|error|crit|alert|emerg)\]');
 
+    # of entries it is said once a second, however many seconds this took
+    @said = grep { !/holds an unusable entry/ } @said if $o{flaps} || $o{most};
+
     if ($o{flaps}) {
 
         # down, up by a handshake that works, down: each is a change
@@ -375,8 +383,9 @@ sub fault {
 # Redis is well: the cache works again without anyone's help.
 
 sub healed {
-    my ($name, $line) = @_;
+    my ($name, @lines) = @_;
 
+    my ($down, $up) = @lines ? @lines : ('is down', 'is up again');
     my $uri = '/healed-' . ++$serial;
     my $back = wait_for {
         my $r = $nginx->get($uri);
@@ -386,10 +395,9 @@ sub healed {
     ok($back, "$name: hits again");
 
     if ($nginx->{mark}) {
-        my @said = $nginx->wait_line($line ||= 'is up again')
-            ? $nginx->lines($line) : ();
-        is(scalar(@said), 1, 'the log tells of it, once')
-            or diag(join "\n", @said);
+        $nginx->wait_line($up);
+        is(scalar($nginx->lines($up)), scalar($nginx->lines($down)),
+           'the log tells of it, once') or diag($nginx->errors());
     }
 
     return;
@@ -444,12 +452,14 @@ sub sound {
 
 
 sub other_nginx {
-    my ($url) = @_;
+    my ($url, $time) = @_;
 
-    return $t->nginx(<<'CONF', vars => { URL => $url }, settle => 0);
+    my %vars = (URL => $url, TIME => $time || '400ms');
+
+    return $t->nginx(<<'CONF', vars => \%vars, settle => 0);
     redis_proxy_cache_zone    api:1m server=%%URL%%
-                              connect_timeout=400ms timeout=400ms;
-    redis_proxy_cache_budget  400ms;
+                              connect_timeout=%%TIME%% timeout=%%TIME%%;
+    redis_proxy_cache_budget  %%TIME%%;
 
     server {
         listen  127.0.0.1:%%PORT%%;

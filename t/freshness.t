@@ -67,13 +67,13 @@ CONF
 
 my $cc = 'Cache-Control';
 my $cdn = 'CDN-Cache-Control';
-my $now = time();
 my $ever = 2147483648;
 my $day = 86400;
 my $hour = 3600;
 my $n = 0;
 
-# location, header lines, status; the TTL in seconds, or the reason
+# location, header lines, status; the TTL in seconds, or the reason; a number
+# in braces is a time, in seconds from the request on
 
 my @table = (
 
@@ -87,7 +87,7 @@ my @table = (
     [ '/', [ expires(100) ], 100 ],
     [ '/', [ expires(100), date(0) ], 100 ],
     [ '/', [ expires(100), expires(50) ], 50 ],
-    [ '/', [ "Expires: $now" ], 'stale' ],
+    [ '/', [ 'Expires: ' . time() ], 'stale' ],
     [ '/', [ 'Expires: Thu, 01 Jan 1970 00:00:00 GMT' ], 'stale' ],
     [ '/', [ 'Expires: -1' ], 'stale' ],
     [ '/', [ "$cc: max-age=100", "$cc: max-age=50" ], 50 ],
@@ -134,7 +134,7 @@ my @table = (
     [ '/', [ "$cc: max-age=99999999999", 'Age: 99999999999' ], 'stale' ],
     [ '/', [ "$cc: max-age=99999999999", 'Age: 648' ], $ever - 648 ],
     [ '/', [ "$cc: max-age=$ever", 'Date: Thu, 01 Jan 1970 00:00:00 GMT' ],
-        $ever - $now ],
+        sub { $ever - time() } ],
 
     # 5.2.2.3
 
@@ -155,8 +155,8 @@ my @table = (
     [ '/', [ 'Expires: 0', 'X-Accel-Expires: 50' ], 50 ],
     [ '/', [ "$cdn: max-age=100", 'X-Accel-Expires: 50' ], 50 ],
     [ '/', [ 'X-Accel-Expires: 50', 'Age: 40', date(-45) ], 50 ],
-    [ '/', [ 'X-Accel-Expires: @' . ($now + 50) ], 50 ],
-    [ '/', [ 'X-Accel-Expires: @' . ($now - 50), "$cc: max-age=100" ],
+    [ '/', [ 'X-Accel-Expires: @{50}' ], 50 ],
+    [ '/', [ 'X-Accel-Expires: @{-50}', "$cc: max-age=100" ],
         'accel_expires' ],
     [ '/', [ 'X-Accel-Expires: 0', "$cc: max-age=100" ], 'accel_expires' ],
     [ '/', [ 'X-Accel-Expires: soon', "$cc: max-age=100" ], 100 ],
@@ -243,8 +243,13 @@ for (@table) {
     my $uri = $path . ++$n;
     my $name = join ', ', $path, $status || (), @$lines;
 
-    my $r = $nginx->get($uri, 'X-Say' => join('|', @$lines),
-                        'X-Status' => $status || 200);
+    my $now = time();
+    $want = $want->() if ref $want;
+    my $say = join '|', @$lines;
+    $say =~ s/\@\{(-?\d+)\}/'@' . ($now + $1)/ge;
+    $say =~ s/\{(-?\d+)\}/http_date($now + $1)/ge;
+
+    my $r = $nginx->get($uri, 'X-Say' => $say, 'X-Status' => $status || 200);
 
     if ($want =~ /\D/) {
         is($r->verdict, "MISS $want", "not stored: $name");
@@ -277,10 +282,11 @@ is($r->verdict, 'HIT -', 'a very old and very durable response');
 like($r->header('Age'), qr/^214748000\d$/, 'its Age goes on');
 
 $uri = '/skew';
-$nginx->get($uri, 'X-Say' => "$cc: max-age=100|" . date($hour));
+$nginx->get($uri, 'X-Say' => "$cc: max-age=100|Date: "
+            . http_date(time() + $hour));
 $r = $nginx->get($uri);
 is($r->verdict, 'HIT -', 'a Date in the future');
-like($r->header('Age'), qr/^[0-3]$/, 'does not make Age negative');
+like($r->header('Age'), qr/^\d$/, 'does not make Age negative');
 
 # an interim response is not the response: whatever this nginx makes of it,
 # nothing that is not whole and final is stored
@@ -310,12 +316,9 @@ sub http_date {
 }
 
 
-# relative to the start of the test
-
-sub date     { my ($s) = @_; return 'Date: ' . http_date(time() + $s) }
-sub expires  { my ($s) = @_; return 'Expires: ' . http_date(time() + $s) }
-sub modified { my ($s) = @_;
-               return 'Last-Modified: ' . http_date(time() + $s) }
+sub date     { return "Date: {$_[0]}" }
+sub expires  { return "Expires: {$_[0]}" }
+sub modified { return "Last-Modified: {$_[0]}" }
 
 
 sub origin {

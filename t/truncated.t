@@ -37,7 +37,7 @@ my $nginx = $t->nginx(<<'CONF');
 
         location /late/ {
             proxy_pass          http://%%ORIGIN%%;
-            proxy_read_timeout  300ms;
+            proxy_read_timeout  2s;
         }
     }
 CONF

@@ -157,9 +157,15 @@ sub shows {
                                                  X-Entry-Age);
     $got->logged('id');
     my $id = $got->{logged}{id};
-    my ($logged) = map { /^\Q$id\E\|(.*)/ } split /\n/,
-        slurp("$nginx->{dir}/entry.log");
-    my @logged = split /\|/, $logged, 3;
+
+    # nginx writes this log behind the other one
+
+    my $logged;
+    wait_for {
+        ($logged) = slurp("$nginx->{dir}/entry.log") =~ /^\Q$id\E\|(.*)\n/m;
+        return defined $logged;
+    };
+    my @logged = split /\|/, $logged // '', 3;
 
     for my $i (0 .. 2) {
         my $what = (qw(last_modified etag age))[$i];

@@ -53,7 +53,7 @@ sub new {
     chmod 0755, $self->{dir};
     $current = $self;
 
-    $SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
+    $SIG{$_} = sub { exit 1 } for qw(INT TERM HUP PIPE);
     $SIG{ALRM} = sub { die "the test took too long\n" };
     alarm($ENV{TEST_TIMEOUT} || 900);
 
@@ -228,7 +228,7 @@ END {
     if ($current && $current->{pid} == $$) {
         my $status = $?;
         alarm 0;
-        $SIG{$_} = 'IGNORE' for qw(INT TERM);
+        $SIG{$_} = 'IGNORE' for qw(INT TERM HUP PIPE);
         eval { $current->cleanup(); 1 } or warn $@;
         $? = $status;
     }

@@ -48,20 +48,25 @@ sub wait_for(&;$) {
 
 
 # Below the range that the kernel takes for outgoing connections, so that no
-# connection of a neighbour lands on it between this call and the bind.
+# connection of a neighbour lands on it between this call and the bind.  The
+# port of that number for UDP is held until the test ends: tests run at the
+# same time, and none may take what another one's server will come back to.
 
 sub free_port {
     for (1 .. 1000) {
         my $port = 20000 + int(rand(12000));
         next if $given{$port};
 
+        my $hold = IO::Socket::INET->new(
+            Proto => 'udp', LocalAddr => '127.0.0.1', LocalPort => $port
+        ) or next;
         my $s = IO::Socket::INET->new(
             Listen => 1, LocalAddr => '127.0.0.1', LocalPort => $port,
             ReuseAddr => 1
         ) or next;
         close $s;
 
-        $given{$port} = 1;
+        $given{$port} = $hold;
         return $port;
     }
 
@@ -102,7 +107,7 @@ sub spawn {
         return $pid;
     }
 
-    $SIG{$_} = 'DEFAULT' for qw(INT TERM ALRM CHLD);
+    $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP PIPE ALRM CHLD);
     alarm 0;
 
     open STDIN, '<', '/dev/null';
