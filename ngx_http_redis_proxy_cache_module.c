@@ -22,6 +22,9 @@ static char *ngx_http_rcache_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_http_rcache_merge_zone(ngx_conf_t *cf,
     ngx_http_rcache_loc_conf_t *prev, ngx_http_rcache_loc_conf_t *conf);
+static ngx_int_t ngx_http_rcache_init_module(ngx_cycle_t *cycle);
+static ngx_http_rcache_main_conf_t *ngx_http_rcache_main_conf(
+    ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_rcache_init_process(ngx_cycle_t *cycle);
 
 
@@ -153,6 +156,76 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       offsetof(ngx_http_rcache_loc_conf_t, client_control),
       NULL },
 
+    { ngx_string("redis_proxy_cache_lock"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, lock),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_lock_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_msec_or_0,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, lock_timeout),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_lock_age"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_msec,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, lock_age),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_hit_for_miss"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_msec_or_0,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, hit_for_miss),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_use_stale"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_rcache_set_use_stale,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_background_update"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, background_update),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_refresh_pause"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_msec_or_0,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, refresh_pause),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_offline"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_set_predicate_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, offline),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_jitter"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_jitter,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_early_refresh"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_early_refresh,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("redis_proxy_cache_status"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_rcache_set_identity,
@@ -192,7 +265,7 @@ ngx_module_t  ngx_http_redis_proxy_cache_module = {
     ngx_http_rcache_commands,              /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_http_rcache_init_module,           /* init module */
     ngx_http_rcache_init_process,          /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -302,6 +375,7 @@ ngx_http_rcache_create_loc_conf(ngx_conf_t *cf)
      *     conf->via = { 0, NULL };
      *     conf->slice = 0;
      *     conf->handler = NULL;
+     *     conf->use_stale = 0;
      */
 
     conf->enable = NGX_CONF_UNSET;
@@ -321,6 +395,15 @@ ngx_http_rcache_create_loc_conf(ngx_conf_t *cf)
     conf->convert_head = NGX_CONF_UNSET;
     conf->heuristic = NGX_CONF_UNSET;
     conf->client_control = NGX_CONF_UNSET;
+    conf->lock = NGX_CONF_UNSET;
+    conf->lock_timeout = NGX_CONF_UNSET_MSEC;
+    conf->lock_age = NGX_CONF_UNSET_MSEC;
+    conf->hit_for_miss = NGX_CONF_UNSET_MSEC;
+    conf->background_update = NGX_CONF_UNSET;
+    conf->refresh_pause = NGX_CONF_UNSET_MSEC;
+    conf->offline = NGX_CONF_UNSET_PTR;
+    conf->jitter = NGX_CONF_UNSET_UINT;
+    conf->early_refresh = NGX_CONF_UNSET_UINT;
 
     return conf;
 }
@@ -361,6 +444,19 @@ ngx_http_rcache_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->convert_head, prev->convert_head, 1);
     ngx_conf_merge_value(conf->heuristic, prev->heuristic, 0);
     ngx_conf_merge_value(conf->client_control, prev->client_control, 0);
+
+    ngx_conf_merge_value(conf->lock, prev->lock, 1);
+    ngx_conf_merge_msec_value(conf->lock_timeout, prev->lock_timeout, 5000);
+    ngx_conf_merge_msec_value(conf->lock_age, prev->lock_age, 5000);
+    ngx_conf_merge_msec_value(conf->hit_for_miss, prev->hit_for_miss, 5000);
+
+    ngx_http_rcache_merge_use_stale(prev, conf);
+
+    ngx_conf_merge_value(conf->background_update, prev->background_update, 1);
+    ngx_conf_merge_msec_value(conf->refresh_pause, prev->refresh_pause, 1000);
+    ngx_conf_merge_ptr_value(conf->offline, prev->offline, NULL);
+    ngx_conf_merge_uint_value(conf->jitter, prev->jitter, 0);
+    ngx_conf_merge_uint_value(conf->early_refresh, prev->early_refresh, 0);
 
     ngx_conf_merge_str_value(conf->identity, prev->identity, "");
     ngx_conf_merge_str_value(conf->via, prev->via, "");
@@ -417,12 +513,56 @@ ngx_http_rcache_merge_zone(ngx_conf_t *cf, ngx_http_rcache_loc_conf_t *prev,
 
 
 static ngx_int_t
+ngx_http_rcache_init_module(ngx_cycle_t *cycle)
+{
+    ngx_http_rcache_main_conf_t  *rmcf, *old;
+
+    rmcf = ngx_http_rcache_main_conf(cycle);
+
+    if (rmcf == NULL || rmcf->zones.nelts == 0) {
+        return NGX_OK;
+    }
+
+    old = ngx_http_rcache_main_conf(cycle->old_cycle);
+
+    rmcf->wake = ngx_http_rcache_wake_init_module(cycle,
+                                                  old ? old->wake : NULL);
+
+    return NGX_OK;
+}
+
+
+static ngx_http_rcache_main_conf_t *
+ngx_http_rcache_main_conf(ngx_cycle_t *cycle)
+{
+    ngx_uint_t  i;
+
+    /* the first cycle follows one that has next to nothing */
+
+    if (cycle->conf_ctx == NULL) {
+        return NULL;
+    }
+
+    /* in a cycle without the module its index is not of any use */
+
+    for (i = 0; cycle->modules[i]; i++) {
+
+        if (cycle->modules[i] == &ngx_http_redis_proxy_cache_module) {
+            return ngx_http_cycle_get_module_main_conf(cycle,
+                                           ngx_http_redis_proxy_cache_module);
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
 ngx_http_rcache_init_process(ngx_cycle_t *cycle)
 {
     ngx_http_rcache_main_conf_t  *rmcf;
 
-    rmcf = ngx_http_cycle_get_module_main_conf(cycle,
-                                           ngx_http_redis_proxy_cache_module);
+    rmcf = ngx_http_rcache_main_conf(cycle);
 
     if (rmcf == NULL) {
         return NGX_OK;

@@ -26,8 +26,9 @@ my $redis = $t->redis(
         'user tester on >test ~* &* +@all',
         'user odd on >p@ss:w/rd%%20? ~* +@all',
         'user full on >s3cret ~* +@all',
-        'user least on >little resetkeys ~least:* -@all +get +set +select'
-            . ' +client|setname +ping',
+        'user least on >little resetkeys ~least:* &least:* -@all +get +getrange'
+            . ' +set +del +unlink +pttl +eval +publish +subscribe'
+            . ' +unsubscribe +select +client|setname +ping',
         $has_v6 ? 'bind 127.0.0.1 ::1' : (),
     ]
 );

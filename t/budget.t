@@ -48,6 +48,7 @@ my $nginx = $t->nginx(<<'CONF');
         location /narrow/ {
             proxy_pass                http://%%ORIGIN%%;
             redis_proxy_cache         narrow;
+            redis_proxy_cache_lock    off;
             redis_proxy_cache_budget  20s;
             add_header                X-Found $redis_proxy_cache_reason;
         }

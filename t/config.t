@@ -149,7 +149,8 @@ my @wrong = (
          [ 'zone', "$name on off;", $name, 'number of arguments' ],
          [ 'zone', "$name maybe;", $name, '"maybe"', '"on" or "off"' ],
          [ 'zone', "$name on; $name off;", $name, 'duplicate' ]) }
-        qw(revalidate convert_head heuristic client_control)),
+        qw(revalidate convert_head heuristic client_control lock
+           background_update)),
 
     (map { my $name = "redis_proxy_cache_$_";
         ([ 'zone', "$name;", $name, 'number of arguments' ],
@@ -197,6 +198,60 @@ my @wrong = (
     [ 'zone', 'redis_proxy_cache_targeted_headers A;'
         . ' redis_proxy_cache_targeted_headers B;',
         'redis_proxy_cache_targeted_headers', 'duplicate' ],
+
+    (map { my $name = "redis_proxy_cache_$_";
+        ((map { [ 'zone', "$name $_;", $name, "\"$_\"", 'time' ] }
+            '-1', 'soon', '5x', '1.5s', '99999999999999999999'),
+         [ 'zone', "$name '';", $name, '""', 'time' ],
+         [ 'zone', "$name;", $name, 'number of arguments' ],
+         [ 'zone', "$name 1s 2s;", $name, 'number of arguments' ],
+         [ 'zone', "$name 1s; $name 2s;", $name, 'duplicate' ]) }
+        qw(lock_timeout lock_age hit_for_miss refresh_pause)),
+    [ 'zone', 'redis_proxy_cache_lock_age 0;', 'redis_proxy_cache_lock_age',
+        '"0"', 'time above 0' ],
+    [ 'zone', 'redis_proxy_cache_hit_for_miss no;',
+        'redis_proxy_cache_hit_for_miss', '"no"', 'or 0' ],
+
+    (map { [ 'zone', "redis_proxy_cache_use_stale error $_;",
+             'redis_proxy_cache_use_stale', "\"$_\"", '"invalid_header"',
+             '"http_429"', '"off"' ] }
+        'on', 'http_501', 'http_5xx', '500', 'non_idempotent', 'error,'),
+    [ 'zone', 'redis_proxy_cache_use_stale;', 'redis_proxy_cache_use_stale',
+        'number of arguments' ],
+    [ 'zone', "redis_proxy_cache_use_stale '';",
+        'redis_proxy_cache_use_stale', '""', '"error"' ],
+    [ 'zone', 'redis_proxy_cache_use_stale error off;',
+        'redis_proxy_cache_use_stale', '"off" alone' ],
+    [ 'zone', 'redis_proxy_cache_use_stale off timeout;',
+        'redis_proxy_cache_use_stale', '"off" alone' ],
+    [ 'zone', 'redis_proxy_cache_use_stale error;'
+        . ' redis_proxy_cache_use_stale off;',
+        'redis_proxy_cache_use_stale', '"off" alone' ],
+
+    [ 'zone', 'redis_proxy_cache_offline;', 'redis_proxy_cache_offline',
+        'number of arguments' ],
+    [ 'zone', 'redis_proxy_cache_offline $no_such;', 'no_such' ],
+
+    (map { [ 'zone', "redis_proxy_cache_jitter '$_';",
+             'redis_proxy_cache_jitter', "\"$_\"", '0.1% to 99.9%', '"off"' ]
+         }
+        '', '10', '%', '0%', '100%', '10.55%', '-1%', '1e1%', 'on', '10%%',
+        '99999999999999999999%'),
+    [ 'zone', 'redis_proxy_cache_jitter;', 'redis_proxy_cache_jitter',
+        'number of arguments' ],
+    [ 'zone', 'redis_proxy_cache_jitter off; redis_proxy_cache_jitter 1%;',
+        'redis_proxy_cache_jitter', 'duplicate' ],
+
+    (map { [ 'zone', "redis_proxy_cache_early_refresh '$_';",
+             'redis_proxy_cache_early_refresh', "\"$_\"", '"on", "off"',
+             '0.001 to 1000' ] }
+        '', '0', '.', '-1', '0.0001', '1000.1', '1,5', 'beta', '10%',
+        '99999999999999999999'),
+    [ 'zone', 'redis_proxy_cache_early_refresh;',
+        'redis_proxy_cache_early_refresh', 'number of arguments' ],
+    [ 'zone', 'redis_proxy_cache_early_refresh on;'
+        . ' redis_proxy_cache_early_refresh 2;',
+        'redis_proxy_cache_early_refresh', 'duplicate' ],
 
     (map { [ 'zone', "redis_proxy_cache_status '$_';",
              'redis_proxy_cache_status', "\"$_\"", 'token' ] }
@@ -282,6 +337,26 @@ my @right = (
         . ' Surrogate-Control A B;' ],
     (map { [ 'zone', "redis_proxy_cache_status $_;" ] }
         'off', 'nginx', 'edge-1.example', 'A'),
+    [ 'zone', 'redis_proxy_cache_lock off; redis_proxy_cache_lock_timeout 0;'
+        . ' redis_proxy_cache_lock_age 100ms; redis_proxy_cache_hit_for_miss'
+        . ' 0; redis_proxy_cache_refresh_pause 0;'
+        . ' redis_proxy_cache_background_update off;' ],
+    [ 'zone', 'redis_proxy_cache_lock on; redis_proxy_cache_lock_timeout 5s;'
+        . ' redis_proxy_cache_lock_age 1m; redis_proxy_cache_hit_for_miss 1h;'
+        . ' redis_proxy_cache_refresh_pause 500ms;'
+        . ' redis_proxy_cache_background_update on;' ],
+    [ 'zone', 'redis_proxy_cache_use_stale error timeout invalid_header'
+        . ' updating http_500 http_502 http_503 http_504 http_403 http_404'
+        . ' http_429;' ],
+    [ 'zone', 'redis_proxy_cache_use_stale off;' ],
+    [ 'zone', 'redis_proxy_cache_use_stale error;'
+        . ' redis_proxy_cache_use_stale timeout;' ],
+    [ 'zone', 'redis_proxy_cache_offline $arg_a $arg_b;'
+        . ' redis_proxy_cache_offline $arg_c;' ],
+    (map { [ 'zone', "redis_proxy_cache_jitter $_;" ] }
+        'off', '10%', '0.1%', '99.9%', '2.5%'),
+    (map { [ 'zone', "redis_proxy_cache_early_refresh $_;" ] }
+        'off', 'on', '1', '0.001', '1000', '2.5'),
 
     # each of them in http as well
     [ 'redis_proxy_cache_revalidate on; redis_proxy_cache_convert_head on;'
@@ -291,6 +366,13 @@ my @right = (
         . ' redis_proxy_cache_ignore_headers Vary;'
         . ' redis_proxy_cache_targeted_headers off; redis_proxy_cache_status'
         . ' nginx;', '' ],
+    [ 'redis_proxy_cache_lock off; redis_proxy_cache_lock_timeout 1s;'
+        . ' redis_proxy_cache_lock_age 1s; redis_proxy_cache_hit_for_miss 1s;'
+        . ' redis_proxy_cache_use_stale error; redis_proxy_cache_refresh_pause'
+        . ' 1s; redis_proxy_cache_background_update off;'
+        . ' redis_proxy_cache_offline $arg_a; redis_proxy_cache_jitter 5%;'
+        . ' redis_proxy_cache_early_refresh on;',
+        'redis_proxy_cache_use_stale off; redis_proxy_cache_jitter off;' ],
 );
 
 for (@right) {
@@ -299,6 +381,13 @@ for (@right) {
     my ($status, $said) = check($http, $location);
     is($status, 0, 'accepted: ' . ($location || $http)) or diag($said);
 }
+
+# a value that stands twice is a warning, as with proxy_cache_use_stale
+
+($status, $said) = check('zone', 'redis_proxy_cache_use_stale error Error;');
+is($status, 0, 'a value that stands twice is no error');
+like($said, qr/\[warn\].*"Error" in "redis_proxy_cache_use_stale"/,
+     'but a warning');
 
 # a zone may be declared behind its use
 

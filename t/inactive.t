@@ -2,7 +2,7 @@
 
 # zone inactive=: what nobody asks for leaves Redis long before it is stale,
 # what is asked for stays.  keep=: how long past its freshness an entry waits
-# to be validated.
+# to be validated, or served stale.
 
 use strict;
 use warnings;
@@ -59,6 +59,18 @@ my $nginx = $t->nginx(<<'CONF');
         location /kept/plain/ {
             proxy_pass         http://%%ORIGIN%%;
             redis_proxy_cache  kept;
+        }
+
+        location /kept/use_stale/ {
+            proxy_pass                   http://%%ORIGIN%%;
+            redis_proxy_cache            kept;
+            redis_proxy_cache_use_stale  http_500;
+        }
+
+        location /kept/offline/ {
+            proxy_pass                 http://%%ORIGIN%%;
+            redis_proxy_cache          kept;
+            redis_proxy_cache_offline  $arg_offline;
         }
 
         location /default/ {
@@ -141,6 +153,30 @@ for (
     [ 'kept', '/kept/no-cache', 'Cache-Control: no-cache|ETag: "a"', 30 ],
     [ 'kept', '/kept/plain/1', $tagged, 10 ],
     [ 'kept', '/kept/stale/1', 'Cache-Control: max-age=10', 40 ],
+    [ 'kept', '/kept/use_stale/1', 'Cache-Control: max-age=10', 40 ],
+    [ 'kept', '/kept/offline/1', 'Cache-Control: max-age=10', 40 ],
+
+    # s-maxage forbids it only as long as nobody says otherwise
+
+    [ 'kept', '/kept/use_stale/2', 'Cache-Control: s-maxage=10', 40 ],
+    [ 'kept', '/kept/use_stale/3', 'Cache-Control: max-age=10, '
+        . 'must-revalidate', 10 ],
+    [ 'kept', '/kept/offline/2', 'Cache-Control: max-age=10, '
+        . 'proxy-revalidate', 10 ],
+
+    # RFC 5861 needs no directive
+
+    [ 'kept', '/kept/plain/2', 'Cache-Control: max-age=10, '
+        . 'stale-while-revalidate=20', 30 ],
+    [ 'kept', '/kept/plain/3', 'Cache-Control: s-maxage=10, '
+        . 'stale-while-revalidate=20, stale-if-error=60', 70 ],
+    [ 'kept', '/kept/plain/4', 'Cache-Control: max-age=10, '
+        . 'must-revalidate, stale-if-error=60', 10 ],
+    [ 'kept', '/kept/use_stale/4', 'Cache-Control: max-age=10, '
+        . 'stale-if-error=20', 40 ],
+    [ 'both', '/both/2', 'Cache-Control: max-age=10, stale-if-error=600',
+        100 ],
+
     [ 'default', '/default/1', $tagged, 610 ],
     [ 'both', '/both/1', $tagged, 100 ],
 ) {

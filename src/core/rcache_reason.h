@@ -42,6 +42,10 @@
     X(REDIS_TIMEOUT, "redis_timeout", "Redis did not answer in time")         \
     X(REDIS_ERROR, "redis_error", "Redis answered with an error")             \
     X(NO_MEMORY, "no_memory", "memory could not be allocated")                \
+    X(LOCK_TIMEOUT, "lock_timeout",                                           \
+      "waited for another's fetch longer than redis_proxy_cache_lock_timeout")\
+    X(UNCACHEABLE, "uncacheable", "marked as uncacheable a moment ago")       \
+    X(OFFLINE, "offline", "redis_proxy_cache_offline forbids to ask for it")  \
                                                                               \
     /* the response is not stored */                                          \
     X(NO_CACHE, "no_cache", "redis_proxy_no_cache asked for it")              \
@@ -59,7 +63,9 @@
     X(TRAILERS, "trailers", "the response has trailers")                      \
     X(TOO_LARGE, "too_large", "the body is over redis_proxy_cache_max_size")  \
     X(EMPTY, "empty", "an empty 200 without Content-Length")                  \
-    X(TRUNCATED, "truncated", "the body did not end cleanly")
+    X(TRUNCATED, "truncated", "the body did not end cleanly")                 \
+    X(LOCK_LOST, "lock_lost",                                                 \
+      "another response was stored, or it was invalidated, meanwhile")
 
 
 #define RCACHE_REASON_ENUM(id, name, text)  RCACHE_REASON_##id,

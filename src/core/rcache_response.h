@@ -104,7 +104,7 @@ typedef struct {
     uint32_t      stale_if_error;
     uint32_t      flags;            /* of the entry: RCACHE_ENTRY_SHARED,
                                        _NO_CACHE, _MUST_REVALIDATE,
-                                       _HEURISTIC */
+                                       _S_MAXAGE, _HEURISTIC */
 } rcache_freshness_t;
 
 

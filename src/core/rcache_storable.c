@@ -27,7 +27,7 @@ rcache_reason_e
 rcache_response_storable(rcache_response_t *resp, int64_t valid,
     int64_t delay, rcache_freshness_t *fresh)
 {
-    int               guess, strict;
+    int               guess, strict, implied;
     int64_t           age, n, counted, left;
     rcache_reason_e   reason;
     rcache_cc_t      *cc;
@@ -43,8 +43,9 @@ rcache_response_storable(rcache_response_t *resp, int64_t valid,
 
     /* RFC 9111, 5.2.2.2, 5.2.2.8 and 5.2.2.10: not to be used stale */
 
-    strict = (cc->must_revalidate || cc->proxy_revalidate
-              || cc->s_maxage != -1);
+    strict = (cc->must_revalidate || cc->proxy_revalidate);
+    implied = (!strict && cc->s_maxage != -1);
+    strict |= implied;
 
     age = rcache_response_initial_age(resp, delay);
     counted = age;
@@ -104,6 +105,7 @@ rcache_response_storable(rcache_response_t *resp, int64_t valid,
     fresh->flags = (resp->shared ? RCACHE_ENTRY_SHARED : 0)
                    | (cc->no_cache ? RCACHE_ENTRY_NO_CACHE : 0)
                    | (strict ? RCACHE_ENTRY_MUST_REVALIDATE : 0)
+                   | (implied ? RCACHE_ENTRY_S_MAXAGE : 0)
                    | (guess ? RCACHE_ENTRY_HEURISTIC : 0);
 
     return RCACHE_REASON_NONE;

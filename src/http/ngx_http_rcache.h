@@ -22,6 +22,7 @@
 #include "../core/rcache_reason.h"
 #include "../core/rcache_request.h"
 #include "../core/rcache_response.h"
+#include "../core/rcache_stale.h"
 #include "../core/rcache_update.h"
 #include "../core/rcache_uri.h"
 #include "../core/rcache_vary.h"
@@ -42,6 +43,15 @@
 #define NGX_HTTP_RCACHE_MAX_VARIANTS  48
 
 
+/* a use of stale entries beside those of NGX_HTTP_UPSTREAM_FT_* */
+
+#define NGX_HTTP_RCACHE_OFFLINE  0x20000000
+
+/* bytes of a lock's token */
+
+#define NGX_HTTP_RCACHE_TOKEN  24
+
+
 /* the values of $redis_proxy_cache_status, which are nginx's */
 
 #define NGX_HTTP_RCACHE_STATUSES(X)                                           \
@@ -50,6 +60,7 @@
     X(BYPASS, "BYPASS")                                                       \
     X(EXPIRED, "EXPIRED")                                                     \
     X(STALE, "STALE")                                                         \
+    X(UPDATING, "UPDATING")                                                   \
     X(REVALIDATED, "REVALIDATED")                                             \
     X(HIT, "HIT")
 
@@ -74,12 +85,18 @@ typedef struct {
 
     /* of this worker */
     ngx_http_rcache_redis_t       *redis;
+    ngx_http_rcache_flights_t     *flights;
+    ngx_rbtree_t                   fetches;  /* ngx_http_rcache_flight_t */
+    ngx_rbtree_node_t              sentinel;
+    ngx_queue_t                    behind;   /* those that wait for another
+                                                worker's */
     time_t                         reported; /* the last damaged entry */
 } ngx_http_rcache_zone_t;
 
 
 typedef struct {
     ngx_array_t                    zones;    /* ngx_http_rcache_zone_t * */
+    ngx_http_rcache_wake_t        *wake;     /* NULL: no pipes */
 } ngx_http_rcache_main_conf_t;
 
 
@@ -110,6 +127,16 @@ typedef struct {
     ngx_flag_t                     convert_head;
     ngx_flag_t                     heuristic;
     ngx_flag_t                     client_control;
+    ngx_array_t                   *offline;
+    ngx_uint_t                     use_stale; /* NGX_HTTP_UPSTREAM_FT_* */
+    ngx_uint_t                     jitter;   /* tenths of a percent */
+    ngx_uint_t                     early_refresh; /* beta in thousandths */
+    ngx_msec_t                     lock_timeout;
+    ngx_msec_t                     lock_age;
+    ngx_msec_t                     hit_for_miss;
+    ngx_msec_t                     refresh_pause;
+    ngx_flag_t                     lock;
+    ngx_flag_t                     background_update;
     ngx_flag_t                     slice;    /* $slice_range is in the key */
     ngx_http_handler_pt            handler;  /* what slices go around */
     ngx_str_t                      identity; /* in Cache-Status; empty: off */
@@ -120,17 +147,33 @@ typedef struct {
 typedef enum {
     NGX_HTTP_RCACHE_PASS = 0,      /* nothing to do with this request */
     NGX_HTTP_RCACHE_LOOKUP,        /* waits for Redis */
+    NGX_HTTP_RCACHE_WAIT,          /* waits for its turn, see flight.c */
     NGX_HTTP_RCACHE_SERVE,         /* a hit: the entry is in ctx->entry */
     NGX_HTTP_RCACHE_REFUSE,        /* only-if-cached, and it is not */
     NGX_HTTP_RCACHE_UNSAFE,        /* a method that invalidates */
     NGX_HTTP_RCACHE_FILL,          /* the content handler makes a response */
     NGX_HTTP_RCACHE_CAPTURE,       /* its body is being captured */
     NGX_HTTP_RCACHE_FRESHENED,     /* it said 304 to us: the body is ours */
+    NGX_HTTP_RCACHE_INSTEAD,       /* it failed: the stale response is sent */
     NGX_HTTP_RCACHE_HOLD           /* all but the end of it has been sent */
 } ngx_http_rcache_state_e;
 
 
+/* whose turn it is to fetch */
+
+typedef enum {
+    NGX_HTTP_RCACHE_TURN_LEAD = 0, /* this request's */
+    NGX_HTTP_RCACHE_TURN_WAIT,     /* another's: it will be told */
+    NGX_HTTP_RCACHE_TURN_BUSY,     /* another's, and it does not wait */
+    NGX_HTTP_RCACHE_TURN_FOUND,    /* nobody's: here is the entry */
+    NGX_HTTP_RCACHE_TURN_LOOK,     /* nobody's: it is in Redis */
+    NGX_HTTP_RCACHE_TURN_PASS,     /* everybody's: it cannot be cached */
+    NGX_HTTP_RCACHE_TURN_PAUSE     /* nobody's: it failed a moment ago */
+} ngx_http_rcache_turn_e;
+
+
 typedef struct ngx_http_rcache_capture_s  ngx_http_rcache_capture_t;
+typedef struct ngx_http_rcache_flight_s   ngx_http_rcache_flight_t;
 typedef struct ngx_http_rcache_ctx_s      ngx_http_rcache_ctx_t;
 
 
@@ -139,6 +182,9 @@ typedef struct ngx_http_rcache_ctx_s      ngx_http_rcache_ctx_t;
 typedef struct {
     ngx_http_rcache_zone_t        *zone;
     ngx_http_rcache_ctx_t         *ctx;      /* who waits; NULL: nobody */
+    ngx_http_rcache_flight_t      *flight;   /* that it completes, or NULL */
+    ngx_chain_t                   *payload;  /* for those who wait there */
+    size_t                         size;
 } ngx_http_rcache_write_t;
 
 
@@ -172,6 +218,32 @@ struct ngx_http_rcache_ctx_s {
     ngx_http_rcache_write_t       *write;    /* under way */
     ngx_chain_t                   *held;
 
+    /* the fetch that it leads or waits for */
+    ngx_http_rcache_flight_t      *flight;
+    ngx_queue_t                    wait;      /* among those who wait */
+    ngx_uint_t                     rounds;    /* lookups after the first */
+    ngx_msec_t                     since;     /* when it began to wait */
+    ngx_str_t                      lock_key;
+    ngx_str_t                      token;     /* of the lock, see script.c */
+    u_char                         token_data[NGX_HTTP_RCACHE_TOKEN];
+    ngx_uint_t                     stale_use; /* NGX_HTTP_UPSTREAM_FT_*: when
+                                                 the stale entry may be sent */
+    ngx_uint_t                     failure;   /* NGX_HTTP_UPSTREAM_FT_* */
+    ngx_http_handler_pt            handler;   /* the content handler */
+    ngx_http_event_handler_pt      reading;   /* notices a client that goes */
+    void                         (*finalize)(ngx_http_request_t *r,
+                                       ngx_int_t rc);
+
+    /*
+     * What the lookup found, as the scripts compare it: bytes 8 to 15 of the
+     * entry, and 84 to 87 of what is under redis_key; empty: nothing.
+     */
+    ngx_str_t                      handed;    /* an entry, by a flight */
+    ngx_str_t                      seen;
+    ngx_str_t                      seen_generation;
+    size_t                         front;     /* of its body: the offset */
+    u_char                         seen_data[12];
+
     /* the client's header lines while the conditional ones are hidden */
     ngx_list_t                     headers_in;
 
@@ -193,6 +265,14 @@ struct ngx_http_rcache_ctx_s {
     unsigned                       stored:1;
     unsigned                       delayed:1; /* so is its header */
     unsigned                       announced:1; /* by Cache-Status */
+    unsigned                       background:1; /* a detached refresh */
+    unsigned                       leader:1;  /* of ctx->flight */
+    unsigned                       try:1;     /* leads or goes, never waits */
+    unsigned                       alone:1;   /* it does not wait again */
+    unsigned                       waits:1;   /* ctx->since is set */
+    unsigned                       late:1;    /* it has waited too long */
+    unsigned                       collapsed:1; /* it got another's response */
+    unsigned                       offline:1;
     unsigned                       discard:1; /* the client has its answer,
                                                  the body is only captured */
 };
@@ -239,6 +319,23 @@ char *ngx_http_rcache_set_identity(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_rcache_set_via(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
+/*
+ * ngx_http_rcache_conf_stale.c: those of collapsing and of stale serving.
+ * merge_use_stale leaves the NGX_HTTP_UPSTREAM_FT_* bits that are on, _NOLIVE
+ * next to _ERROR, and 0 for "off".
+ */
+
+char *ngx_http_rcache_set_msec_or_0(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_rcache_set_use_stale(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+void ngx_http_rcache_merge_use_stale(ngx_http_rcache_loc_conf_t *prev,
+    ngx_http_rcache_loc_conf_t *conf);
+char *ngx_http_rcache_set_jitter(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_rcache_set_early_refresh(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
 /* ngx_http_rcache_zone.c */
 
 ngx_http_rcache_zone_t *ngx_http_rcache_zone_find(
@@ -267,11 +364,18 @@ void ngx_http_rcache_zone_damaged(ngx_http_rcache_zone_t *zone,
 rcache_reason_e ngx_http_rcache_zone_submit(ngx_http_rcache_zone_t *zone,
     ngx_http_rcache_op_t *op);
 
+/* the same, but what was not accepted is still the caller's */
+
+rcache_reason_e ngx_http_rcache_zone_offer(ngx_http_rcache_zone_t *zone,
+    ngx_http_rcache_op_t *op);
+
 rcache_reason_e ngx_http_rcache_op_reason(ngx_http_rcache_op_t *op);
 
 /* ngx_http_rcache_lookup.c: PRECONTENT phase handler */
 
 ngx_int_t ngx_http_rcache_lookup_handler(ngx_http_request_t *r);
+
+ngx_http_rcache_ctx_t *ngx_http_rcache_ctx_create(ngx_http_request_t *r);
 
 /*
  * In place of the content handler of a location with slices, which calls it:
@@ -288,6 +392,41 @@ ngx_int_t ngx_http_rcache_slice_handler(ngx_http_request_t *r);
  */
 
 void ngx_http_rcache_redirected(ngx_http_request_t *r);
+
+/* the ctx of the request, also if a redirect has taken it away; or NULL */
+
+ngx_http_rcache_ctx_t *ngx_http_rcache_find_ctx(ngx_http_request_t *r);
+
+/*
+ * Looks ctx->redis_key up; RCACHE_REASON_NONE: the request has to wait.
+ * again: the same another time, what the first one brought is forgotten.
+ */
+
+rcache_reason_e ngx_http_rcache_lookup(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+rcache_reason_e ngx_http_rcache_lookup_again(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_forget(ngx_http_rcache_ctx_t *ctx);
+
+/* waits, with a timer; notices a client that goes away */
+
+void ngx_http_rcache_park(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_state_e state, ngx_event_handler_pt handler,
+    ngx_msec_t timeout);
+
+/* the same for a lookup that has been sent */
+
+void ngx_http_rcache_park_lookup(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
+/* acts on what ngx_http_rcache_decide() says: the phases go on */
+
+void ngx_http_rcache_resume(ngx_http_rcache_ctx_t *ctx, ngx_int_t rc);
+
+/* the content handler is to make the response: NGX_DECLINED */
+
+ngx_int_t ngx_http_rcache_fill(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
 
 /* RCACHE_REASON_NONE: asked for the key, ctx->op waits for the reply */
 
@@ -311,6 +450,10 @@ ngx_int_t ngx_http_rcache_policy(ngx_http_request_t *r,
 rcache_reason_e ngx_http_rcache_judge(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_reply_t *reply);
 
+/* can the entry be validated? */
+
+ngx_uint_t ngx_http_rcache_has_validator(rcache_entry_t *entry);
+
 /* redis_proxy_cache_min_uses: RCACHE_REASON_ABSENT or _MIN_USES */
 
 rcache_reason_e ngx_http_rcache_rare(ngx_http_rcache_loc_conf_t *rlcf,
@@ -320,6 +463,43 @@ rcache_reason_e ngx_http_rcache_rare(ngx_http_rcache_loc_conf_t *rlcf,
 
 ngx_int_t ngx_http_rcache_make_key(ngx_http_request_t *r,
     ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx);
+
+/*
+ * ngx_http_rcache_detached.c: a request like r that has no client: a main
+ * request of its own, on a connection without a socket, in the same location.
+ * It refers to nothing of r: strings, header lines and variables that are
+ * evaluated already are copied.
+ *
+ * r has the content handler, method and header lines that its client's
+ * request has, and ctx an entry.  What is created has a ctx with what a
+ * refresh needs of *ctx: zone, keys, marker, variant, seen, stale and the
+ * entry without its body; it is marked background.  Its state is to be set.
+ *
+ * run: it begins with our handler of the PRECONTENT phase, at the end of this
+ * turn.  close: ends it, with its ctx; not to be called from inside its own
+ * handlers.  NULL if memory or connections are short.
+ *
+ * It sends nothing, asks no error_page and follows no internal redirect; it
+ * is logged only where log_subrequest is on, as nginx's own are.
+ */
+
+ngx_http_request_t *ngx_http_rcache_detached_create(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_detached_run(ngx_http_request_t *r);
+void ngx_http_rcache_detached_close(ngx_http_request_t *r);
+
+/* it, or a subrequest of it */
+
+ngx_uint_t ngx_http_rcache_is_detached(ngx_http_request_t *r);
+
+ngx_int_t ngx_http_rcache_detached_init(ngx_conf_t *cf);
+
+/* ngx_http_rcache_detached_copy.c: copies of r, ctx, a string; NGX_ERROR */
+
+ngx_int_t ngx_http_rcache_detached_copy(ngx_http_request_t *dr,
+    ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx);
+ngx_int_t ngx_http_rcache_copy_str(ngx_pool_t *pool, ngx_str_t *to,
+    ngx_str_t *from);
 
 /* ngx_http_rcache_serve.c: content handler of a hit; a body to be sent */
 
@@ -386,15 +566,19 @@ int64_t ngx_http_rcache_response_delay(ngx_http_request_t *r);
 rcache_field_t *ngx_http_rcache_fields(ngx_pool_t *pool, ngx_list_t *list,
     ngx_uint_t *n);
 
-/* how long Redis has to keep an entry, in milliseconds from creation */
+/*
+ * The entry's part of what was found out; redis_proxy_cache_jitter is in its
+ * lifetime.
+ */
+
+void ngx_http_rcache_entry_init(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, rcache_entry_t *entry,
+    rcache_response_t *resp, rcache_freshness_t *fresh, int64_t delay);
+
+/* how long Redis has to keep that entry, in milliseconds from creation */
 
 int64_t ngx_http_rcache_ttl(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
-    rcache_response_t *resp, rcache_freshness_t *fresh);
-
-/* the entry's part of what was found out */
-
-void ngx_http_rcache_entry_init(rcache_entry_t *entry,
-    rcache_response_t *resp, rcache_freshness_t *fresh, int64_t delay);
+    rcache_response_t *resp, rcache_entry_t *entry);
 
 /*
  * ngx_http_rcache_vary.c: sets ctx->variant and ctx->variant_key for the
@@ -416,27 +600,143 @@ ngx_uint_t ngx_http_rcache_variants_many(ngx_http_rcache_ctx_t *ctx,
     ngx_uint_t max);
 
 /*
- * ngx_http_rcache_write.c: commands that change something.  ctx, if not
- * NULL, is told of the answer by ngx_http_rcache_release(), unless it says
- * before that it does not wait.
+ * ngx_http_rcache_script.c: commands on a lock, see there; NGX_OK, NGX_ERROR.
+ * Times are in milliseconds.
+ */
+
+typedef struct {
+    ngx_str_t                      key;
+    ngx_str_t                      lock;
+    ngx_str_t                      token;
+    ngx_str_t                      seen;
+    ngx_chain_t                   *payload;
+    size_t                         size;     /* of the payload */
+    size_t                         offset;   /* what is kept of the entry */
+    int64_t                        ttl;
+
+    ngx_str_t                      marker_key;
+    ngx_str_t                      marker;   /* empty: no variant */
+    ngx_str_t                      seen_generation;
+    int64_t                        marker_ttl;
+} ngx_http_rcache_store_t;
+
+ngx_int_t ngx_http_rcache_acquire_command(ngx_http_rcache_op_t *op,
+    ngx_str_t *key, ngx_str_t *lock, ngx_str_t *token, ngx_msec_t age,
+    ngx_str_t *seen);
+ngx_int_t ngx_http_rcache_leave_command(ngx_http_rcache_op_t *op,
+    ngx_str_t *lock, ngx_str_t *token, u_char mark, ngx_msec_t keep);
+ngx_int_t ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_store_t *store);
+ngx_int_t ngx_http_rcache_void_command(ngx_http_rcache_op_t *op,
+    ngx_str_t *key, ngx_str_t *lock, ngx_msec_t time);
+
+/*
+ * ngx_http_rcache_flight.c: one fetch for all who ask.
+ *
+ * open: who has the turn for ctx->lock_key, as far as this instance knows.
+ * LEAD: nobody yet, *flight is a new one (NULL if memory is short) that is to
+ * be boarded or cancelled; WAIT: *flight may be boarded.  FOUND: the entry is
+ * in ctx->handed.
+ *
+ * board: LEAD or WAIT; ngx_http_rcache_told() comes later, never from inside.
+ * join is both.
+ */
+
+ngx_int_t ngx_http_rcache_lock_key(ngx_http_rcache_ctx_t *ctx);
+ngx_http_rcache_turn_e ngx_http_rcache_flight_open(
+    ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_flight_t **flight);
+ngx_http_rcache_turn_e ngx_http_rcache_flight_board(
+    ngx_http_rcache_flight_t *flight, ngx_http_rcache_ctx_t *ctx);
+ngx_http_rcache_turn_e ngx_http_rcache_flight_join(
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_flight_cancel(ngx_http_rcache_flight_t *flight);
+
+/* the request goes: it waits no more, or leads no more */
+
+void ngx_http_rcache_flight_quit(ngx_http_rcache_ctx_t *ctx);
+
+/*
+ * The leader has nothing to store: the mark says why, see script.c, and stays
+ * for so long.  Nothing happens if ctx does not lead.
+ */
+
+void ngx_http_rcache_flight_end(ngx_http_rcache_ctx_t *ctx, u_char mark,
+    ngx_msec_t keep);
+
+/*
+ * The leader has stored: takes the flight from ctx, and ends it with the
+ * answer of Redis: NGX_OK, stored; NGX_DECLINED, refused, another entry or an
+ * invalidation came first; NGX_ERROR, none.  The payload is in op->pool, which
+ * the flight keeps if it has to.
+ */
+
+ngx_http_rcache_flight_t *ngx_http_rcache_flight_store(
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_flight_storing(ngx_http_rcache_flight_t *flight,
+    ngx_http_rcache_write_t *write);
+void ngx_http_rcache_flight_stored(ngx_http_rcache_flight_t *flight,
+    ngx_int_t rc, ngx_http_rcache_op_t *op, ngx_chain_t *payload, size_t size);
+
+/* what is being fetched under the lock is void */
+
+void ngx_http_rcache_flight_void(ngx_http_rcache_zone_t *zone,
+    ngx_str_t *lock);
+
+void ngx_http_rcache_flight_init(ngx_http_rcache_zone_t *zone);
+
+/* another worker has something to tell */
+
+void ngx_http_rcache_flights_woken(void *data);
+
+/*
+ * ngx_http_rcache_decide.c: what becomes of the request after the lookup.
+ * NGX_OK: it is served from ctx->entry; NGX_DECLINED: the phases go on, to
+ * the content handler or back to ours, which refuses; NGX_AGAIN: it waits;
+ * NGX_DONE: it was a refresh that is not needed, and is over.
+ *
+ * told: its turn has come, or it is nobody's any more.
+ */
+
+ngx_int_t ngx_http_rcache_decide(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason);
+void ngx_http_rcache_told(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_turn_e turn, ngx_chain_t *payload, size_t size);
+
+/*
+ * ngx_http_rcache_stale.c: the stale entry in place of a failure.
+ *
+ * fetch: goes around the content handler of a request that leads, or has
+ * something stale to fall back on.  failed: the response in r->headers_out is
+ * a failure for which ctx has something stale.  instead: puts it there, and
+ * ends the flight; NGX_OK, NGX_ERROR.
+ */
+
+void ngx_http_rcache_fetch(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+ngx_uint_t ngx_http_rcache_failed(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+ngx_int_t ngx_http_rcache_instead(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
+/*
+ * ngx_http_rcache_write.c: commands that change something.  ctx is told of
+ * the answer by ngx_http_rcache_release(), unless it says before that it does
+ * not wait.
  */
 
 rcache_reason_e ngx_http_rcache_write(ngx_http_rcache_zone_t *zone,
     ngx_http_rcache_op_t *op, ngx_http_rcache_ctx_t *ctx);
 
 /*
- * SET, with a payload of the given length and a TTL in milliseconds; on
- * failure the operation is destroyed.
+ * Stores an entry under its own key, with its marker if it is a variant; the
+ * payload, of the given size, is in op->pool, and offset is how much of the
+ * entry in Redis it replaces, 0 for all.  TTL in milliseconds.  On failure the
+ * operation is destroyed.
  */
 
-rcache_reason_e ngx_http_rcache_write_set(ngx_http_rcache_zone_t *zone,
-    ngx_http_rcache_op_t *op, ngx_str_t *key, ngx_chain_t *payload,
-    size_t size, int64_t ttl, ngx_http_rcache_ctx_t *ctx);
-
-/* the marker of a key whose responses vary */
-
-rcache_reason_e ngx_http_rcache_write_marker(ngx_http_rcache_ctx_t *ctx,
-    rcache_str_t *names, uint32_t generation, int64_t ttl);
+rcache_reason_e ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_op_t *op, rcache_entry_t *entry, ngx_chain_t *payload,
+    size_t size, size_t offset, int64_t ttl);
 
 /* ngx_http_rcache_hold.c: store first, then tell */
 

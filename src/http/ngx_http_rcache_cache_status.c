@@ -66,8 +66,16 @@ ngx_http_rcache_cache_status(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     p = ngx_slprintf(p, last, "%V", &rlcf->identity);
 
-    if (ctx->status == NGX_HTTP_RCACHE_HIT
-        || ctx->status == NGX_HTTP_RCACHE_STALE)
+    if (ctx->collapsed) {
+
+        /* RFC 9211, 2.5: another's request was forwarded, and did for both */
+
+        p = ngx_slprintf(p, last, "; fwd=%s; collapsed",
+                         ctx->marker ? "vary-miss" : "uri-miss");
+
+    } else if (ctx->status == NGX_HTTP_RCACHE_HIT
+               || ctx->status == NGX_HTTP_RCACHE_STALE
+               || ctx->status == NGX_HTTP_RCACHE_UPDATING)
     {
         tp = ngx_timeofday();
         now = (int64_t) tp->sec * 1000 + tp->msec;

@@ -34,7 +34,6 @@ struct ngx_http_rcache_capture_s {
     off_t                      length;      /* Content-Length, -1 unknown */
     size_t                     limit;
     size_t                     size;        /* of the body so far */
-    ngx_str_t                  redis_key;
 };
 
 
@@ -53,8 +52,8 @@ static ngx_int_t ngx_http_rcache_capture_room(
 static ngx_int_t ngx_http_rcache_capture_buf(
     ngx_http_rcache_capture_t *capture, ngx_buf_t *b);
 static size_t ngx_http_rcache_capture_next(void *data, const u_char **p);
-static ngx_int_t ngx_http_rcache_capture_entry(
-    ngx_http_rcache_capture_t *capture, ngx_chain_t *payload);
+static ngx_chain_t *ngx_http_rcache_capture_entry(
+    ngx_http_rcache_capture_t *capture);
 
 
 ngx_http_rcache_capture_t *
@@ -91,7 +90,7 @@ ngx_http_rcache_capture_create(ngx_http_request_t *r,
 
     ngx_memzero(&entry, sizeof(rcache_entry_t));
 
-    ngx_http_rcache_entry_init(&entry, &resp, &fresh, delay);
+    ngx_http_rcache_entry_init(r, ctx, &entry, &resp, &fresh, delay);
 
     *reason = ngx_http_rcache_capture_variant(r, ctx, &resp, &entry);
 
@@ -110,7 +109,7 @@ ngx_http_rcache_capture_create(ngx_http_request_t *r,
         return NULL;
     }
 
-    capture->ttl = ngx_http_rcache_ttl(r, ctx, &resp, &fresh);
+    capture->ttl = ngx_http_rcache_ttl(r, ctx, &resp, &entry);
 
     b = capture->head->buf;
     b->last = ngx_http_rcache_head_write(r, &resp, b->last);
@@ -133,6 +132,13 @@ ngx_http_rcache_allowed(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     if (r->err_status) {
         return RCACHE_REASON_ERROR_PAGE;
+    }
+
+    if (ctx->late) {
+
+        /* as in nginx: who did not wait for the lock does not store */
+
+        return RCACHE_REASON_LOCK_TIMEOUT;
     }
 
     if (ctx->no_store) {
@@ -222,18 +228,14 @@ ngx_http_rcache_capture_alloc(ngx_http_request_t *r,
     u_char                     *p;
     size_t                      size, len;
     ngx_buf_t                  *b;
-    ngx_str_t                  *redis_key;
     ngx_http_rcache_op_t       *op;
     ngx_http_rcache_capture_t  *capture;
 
-    redis_key = entry->vary.len ? &ctx->variant_key : &ctx->redis_key;
-
-    len = ctx->key.len + redis_key->len + entry->vary.len
-          + entry->variant.len;
+    len = ctx->key.len + entry->vary.len + entry->variant.len;
 
     /* a small body fits into the pool's one block, a larger gets its own */
 
-    size = 2048 + head + 3 * len;
+    size = 3072 + head + 3 * (len + ctx->redis_key.len);
 
     if (r->headers_out.content_length_n > 0
         && r->headers_out.content_length_n <= NGX_HTTP_RCACHE_BUF_MIN)
@@ -262,7 +264,6 @@ ngx_http_rcache_capture_alloc(ngx_http_request_t *r,
         goto failed;
     }
 
-    p = ngx_http_rcache_capture_copy(p, &capture->redis_key, redis_key);
     p = ngx_http_rcache_capture_copy(p, &capture->entry.key, &ctx->key);
     p = ngx_http_rcache_capture_copy(p, &capture->entry.vary, &entry->vary);
     (void) ngx_http_rcache_capture_copy(p, &capture->entry.variant,
@@ -444,14 +445,10 @@ rcache_reason_e
 ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture,
     ngx_http_rcache_ctx_t *ctx)
 {
-    size_t                   size;
-    int64_t                  ttl;
-    ngx_str_t                names;
-    ngx_chain_t              payload;
-    rcache_reason_e          reason;
-    ngx_http_rcache_op_t    *op;
-
-    op = capture->op;
+    size_t            size;
+    int64_t           ttl;
+    ngx_chain_t      *payload;
+    rcache_reason_e   reason;
 
     ttl = capture->ttl
           - (int64_t) (ngx_msec_t) (ngx_current_msec - capture->start);
@@ -473,25 +470,17 @@ ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture,
         goto failed;
     }
 
-    if (ngx_http_rcache_capture_entry(capture, &payload) != NGX_OK) {
+    payload = ngx_http_rcache_capture_entry(capture);
+
+    if (payload == NULL) {
         reason = RCACHE_REASON_NO_MEMORY;
         goto failed;
     }
 
     size = rcache_entry_size(&capture->entry) + capture->size;
-    names = capture->entry.vary;
 
-    reason = ngx_http_rcache_write_set(capture->zone, op, &capture->redis_key,
-                                       &payload, size, ttl, ctx);
-
-    if (reason != RCACHE_REASON_NONE || names.len == 0) {
-        return reason;
-    }
-
-    /* the operation is not answered before this turn ends */
-
-    return ngx_http_rcache_write_marker(ctx, &names,
-                                        capture->entry.generation, ttl);
+    return ngx_http_rcache_write_entry(ctx, capture->op, &capture->entry,
+                                       payload, size, 0, ttl);
 
 failed:
 
@@ -506,13 +495,12 @@ failed:
  * back is the chain of all, with the empty body left out.
  */
 
-static ngx_int_t
-ngx_http_rcache_capture_entry(ngx_http_rcache_capture_t *capture,
-    ngx_chain_t *payload)
+static ngx_chain_t *
+ngx_http_rcache_capture_entry(ngx_http_rcache_capture_t *capture)
 {
     size_t        size;
     ngx_buf_t    *b;
-    ngx_chain_t  *body;
+    ngx_chain_t  *body, *payload;
 
     body = capture->head->next;
 
@@ -524,7 +512,12 @@ ngx_http_rcache_capture_entry(ngx_http_rcache_capture_t *capture,
 
     b = ngx_create_temp_buf(capture->op->pool, size);
     if (b == NULL) {
-        return NGX_ERROR;
+        return NULL;
+    }
+
+    payload = ngx_alloc_chain_link(capture->op->pool);
+    if (payload == NULL) {
+        return NULL;
     }
 
     b->last = rcache_entry_encode(b->pos, &capture->entry);
@@ -532,7 +525,7 @@ ngx_http_rcache_capture_entry(ngx_http_rcache_capture_t *capture,
     payload->buf = b;
     payload->next = capture->head->next;
 
-    return NGX_OK;
+    return payload;
 }
 
 

@@ -23,6 +23,7 @@ static ngx_int_t ngx_http_rcache_start(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, rcache_reason_e *reason);
 static ngx_int_t ngx_http_rcache_send_header(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
+static ngx_int_t ngx_http_rcache_pass_header(ngx_http_request_t *r);
 static void ngx_http_rcache_own_ranges(ngx_http_request_t *r,
     ngx_uint_t single);
 static ngx_int_t ngx_http_rcache_body_filter(ngx_http_request_t *r,
@@ -30,13 +31,17 @@ static ngx_int_t ngx_http_rcache_body_filter(ngx_http_request_t *r,
 static ngx_int_t ngx_http_rcache_capture_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
 static ngx_int_t ngx_http_rcache_stored_body(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
+    ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_pass_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in, ngx_uint_t last);
 static ngx_uint_t ngx_http_rcache_is_last(ngx_http_request_t *r,
     ngx_chain_t *in);
 static ngx_int_t ngx_http_rcache_discard(ngx_chain_t *in);
+static void ngx_http_rcache_gone(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_end(ngx_http_rcache_ctx_t *ctx,
+    rcache_reason_e reason);
+static ngx_msec_t ngx_http_rcache_mark(ngx_http_rcache_ctx_t *ctx,
     rcache_reason_e reason);
 static void ngx_http_rcache_leave(void *data);
 
@@ -58,7 +63,7 @@ ngx_http_rcache_header_filter(ngx_http_request_t *r)
             ngx_http_rcache_redirected(r);
         }
 
-        return ngx_http_next_header_filter(r);
+        return ngx_http_rcache_pass_header(r);
     }
 
     switch (ctx->state) {
@@ -78,14 +83,15 @@ ngx_http_rcache_header_filter(ngx_http_request_t *r)
         /* an error page takes the place of what was being captured */
 
         ngx_http_rcache_end(ctx, RCACHE_REASON_ERROR_PAGE);
-        return ngx_http_next_header_filter(r);
+        return ngx_http_rcache_pass_header(r);
 
     case NGX_HTTP_RCACHE_FRESHENED:
+    case NGX_HTTP_RCACHE_INSTEAD:
 
         /* the same, and it has a body of its own */
 
         ctx->state = NGX_HTTP_RCACHE_PASS;
-        return ngx_http_next_header_filter(r);
+        return ngx_http_rcache_pass_header(r);
 
     default:
 
@@ -93,7 +99,7 @@ ngx_http_rcache_header_filter(ngx_http_request_t *r)
             return NGX_ERROR;
         }
 
-        return ngx_http_next_header_filter(r);
+        return ngx_http_rcache_pass_header(r);
     }
 }
 
@@ -105,6 +111,13 @@ ngx_http_rcache_unsafe_header(ngx_http_request_t *r,
     rcache_reason_e  reason;
 
     ctx->reason = ngx_http_rcache_invalidate(r, ctx);
+
+    if (ctx->post) {
+
+        /* it has just made everything else void */
+
+        ngx_str_set(&ctx->token, "*");
+    }
 
     if (ctx->post && ngx_http_rcache_start(r, ctx, &reason) == NGX_OK) {
         return ngx_http_rcache_send_header(r, ctx);
@@ -123,7 +136,7 @@ ngx_http_rcache_unsafe_header(ngx_http_request_t *r,
         ngx_http_rcache_hold_header(r, ctx);
     }
 
-    return ngx_http_next_header_filter(r);
+    return ngx_http_rcache_pass_header(r);
 }
 
 
@@ -146,7 +159,24 @@ ngx_http_rcache_fill_header(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
             return NGX_ERROR;
         }
 
+        if (!ctx->stored) {
+            ngx_http_rcache_flight_end(ctx, '-',
+                                     ngx_http_rcache_mark(ctx, ctx->reason));
+        }
+
         ctx->state = NGX_HTTP_RCACHE_FRESHENED;
+
+        ngx_http_rcache_own_ranges(r, 0);
+
+        return ngx_http_rcache_send_header(r, ctx);
+    }
+
+    if (ngx_http_rcache_failed(r, ctx)) {
+        ngx_http_rcache_unmask(r, ctx);
+
+        if (ngx_http_rcache_instead(r, ctx) != NGX_OK) {
+            return NGX_ERROR;
+        }
 
         ngx_http_rcache_own_ranges(r, 0);
 
@@ -171,7 +201,7 @@ ngx_http_rcache_fill_header(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
                 return NGX_ERROR;
             }
 
-            return ngx_http_next_header_filter(r);
+            return ngx_http_rcache_pass_header(r);
         }
 
         /* the upstream did not see the conditions: they are answered here */
@@ -226,18 +256,29 @@ ngx_http_rcache_send_header(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
     ngx_int_t  rc;
 
+    if (ctx->background) {
+        (void) ngx_http_rcache_pass_header(r);
+
+        /* only a body that is stored, or the end of a 304, has to come */
+
+        r->header_only = (ctx->state == NGX_HTTP_RCACHE_PASS);
+
+        return NGX_OK;
+    }
+
     if (ngx_http_rcache_cache_status(r, ctx) != NGX_OK) {
         return NGX_ERROR;
     }
 
     if (ngx_http_rcache_conditional(r, ctx) != NGX_OK) {
+        ngx_http_rcache_flight_quit(ctx);
         ngx_http_rcache_end(ctx, RCACHE_REASON_ERROR_PAGE);
 
         return ngx_http_filter_finalize_request(r, NULL,
                                                 NGX_HTTP_PRECONDITION_FAILED);
     }
 
-    rc = ngx_http_next_header_filter(r);
+    rc = ngx_http_rcache_pass_header(r);
 
     if (ctx->state != NGX_HTTP_RCACHE_CAPTURE) {
         return rc;
@@ -247,6 +288,11 @@ ngx_http_rcache_send_header(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
      * A filter may have gone another way meanwhile: ctx is still valid
      * memory, but no longer the request's.
      */
+
+    if (rc == NGX_ERROR && ctx->leader && r->connection->error) {
+        ngx_http_rcache_gone(r, ctx);
+        return NGX_OK;
+    }
 
     if (rc == NGX_ERROR || rc > NGX_OK
         || ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module) != ctx)
@@ -275,6 +321,22 @@ ngx_http_rcache_send_header(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 }
 
 
+/* a detached request has nobody to send it to, and needs no body for that */
+
+static ngx_int_t
+ngx_http_rcache_pass_header(ngx_http_request_t *r)
+{
+    if (r == r->main && ngx_http_rcache_is_detached(r)) {
+        r->header_sent = 1;
+        r->header_only = 1;
+
+        return NGX_OK;
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
 /* nginx's range filter is to answer Range from the whole response */
 
 static void
@@ -299,12 +361,13 @@ ngx_http_rcache_own_ranges(ngx_http_request_t *r, ngx_uint_t single)
 static ngx_int_t
 ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
+    ngx_int_t               rc;
     ngx_http_rcache_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
 
     if (ctx == NULL || in == NULL) {
-        return ngx_http_next_body_filter(r, in);
+        return ngx_http_rcache_output(r, in);
     }
 
     switch (ctx->state) {
@@ -313,13 +376,32 @@ ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         return ngx_http_rcache_capture_body(r, ctx, in);
 
     case NGX_HTTP_RCACHE_FRESHENED:
-        return ngx_http_rcache_stored_body(r, ctx, in);
+
+        if (!ngx_http_rcache_is_last(r, in)) {
+
+            /* a flush; there is nothing of a 304's own to pass on */
+
+            return ngx_http_rcache_discard(in);
+        }
+
+        return ngx_http_rcache_stored_body(r, ctx);
+
+    case NGX_HTTP_RCACHE_INSTEAD:
+
+        /* nothing of the failure's own is passed on */
+
+        (void) ngx_http_rcache_discard(in);
+
+        rc = ngx_http_rcache_stored_body(r, ctx);
+        ctx->discard = 1;
+
+        return rc;
 
     case NGX_HTTP_RCACHE_HOLD:
         return ngx_http_rcache_hold(r, ctx, in);
 
     case NGX_HTTP_RCACHE_SERVE:
-        return ngx_http_next_body_filter(r, in);
+        return ngx_http_rcache_output(r, in);
 
     default:
         return ngx_http_rcache_pass_body(r, ctx, in,
@@ -344,6 +426,13 @@ ngx_http_rcache_capture_body(ngx_http_request_t *r,
     if (reason != RCACHE_REASON_NONE) {
         ngx_http_rcache_end(ctx, reason);
 
+        if (ctx->background) {
+
+            /* nobody wants the rest of it */
+
+            return NGX_ERROR;
+        }
+
     } else if (last && r->headers_out.trailers.part.nelts) {
         ngx_http_rcache_end(ctx, RCACHE_REASON_TRAILERS);
 
@@ -360,23 +449,22 @@ ngx_http_rcache_capture_body(ngx_http_request_t *r,
 }
 
 
-/* the stored body takes the place of the empty one of the 304 */
+/* the stored body takes the place of that of the 304, or of the failure */
 
 static ngx_int_t
-ngx_http_rcache_stored_body(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in)
+ngx_http_rcache_stored_body(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
     ngx_buf_t    *b;
     ngx_chain_t   out;
 
-    if (!ngx_http_rcache_is_last(r, in)) {
-
-        /* a flush; there is nothing of a 304's own to pass on */
-
-        return ngx_http_rcache_discard(in);
-    }
-
     ctx->state = NGX_HTTP_RCACHE_PASS;
+
+    if (ctx->background) {
+
+        /* it has no copy of it, and needs none */
+
+        return NGX_OK;
+    }
 
     b = ngx_http_rcache_body_buf(r, &ctx->entry.body);
     if (b == NULL) {
@@ -394,6 +482,8 @@ static ngx_int_t
 ngx_http_rcache_pass_body(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     ngx_chain_t *in, ngx_uint_t last)
 {
+    ngx_int_t  rc;
+
     if (ctx->discard) {
         return ngx_http_rcache_discard(in);
     }
@@ -402,13 +492,26 @@ ngx_http_rcache_pass_body(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         return ngx_http_rcache_hold(r, ctx, in);
     }
 
-    return ngx_http_next_body_filter(r, in);
+    rc = ngx_http_rcache_output(r, in);
+
+    if (rc == NGX_ERROR && ctx->capture && ctx->leader
+        && r->connection->error)
+    {
+        ngx_http_rcache_gone(r, ctx);
+        return ngx_http_rcache_discard(in);
+    }
+
+    return rc;
 }
 
 
 ngx_int_t
 ngx_http_rcache_output(ngx_http_request_t *r, ngx_chain_t *in)
 {
+    if (r == r->main && ngx_http_rcache_is_detached(r)) {
+        return ngx_http_rcache_discard(in);
+    }
+
     return ngx_http_next_body_filter(r, in);
 }
 
@@ -452,11 +555,43 @@ ngx_http_rcache_discard(ngx_chain_t *in)
 }
 
 
+/*
+ * The leader's client has gone: the others still want the response, so it is
+ * taken in to the end.  Whoever reads from the upstream waits for the buffers
+ * that were to be sent, so they are given back.
+ */
+
+static void
+ngx_http_rcache_gone(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_upstream_t  *u;
+
+    ctx->discard = 1;
+
+    r->header_only = 0;
+
+    (void) ngx_http_rcache_discard(r->out);
+
+    u = r->upstream;
+
+    if (u) {
+        (void) ngx_http_rcache_discard(u->busy_bufs);
+
+        if (u->pipe) {
+            (void) ngx_http_rcache_discard(u->pipe->busy);
+        }
+    }
+}
+
+
 /* the capture is over, for the reason given */
 
 static void
 ngx_http_rcache_end(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
 {
+    ngx_http_request_t          *r;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
     if (ctx->capture) {
         ngx_http_rcache_capture_drop(ctx->capture);
         ctx->capture = NULL;
@@ -464,6 +599,57 @@ ngx_http_rcache_end(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
 
     ctx->state = NGX_HTTP_RCACHE_PASS;
     ctx->reason = reason;
+
+    r = ctx->request;
+
+    if (ctx->reading && r->read_event_handler == ngx_http_block_reading) {
+
+        /* what is left is for the client alone */
+
+        r->read_event_handler = ctx->reading;
+    }
+
+    if (ctx->background
+        && r->headers_out.status >= NGX_HTTP_INTERNAL_SERVER_ERROR)
+    {
+        rlcf = ngx_http_get_module_loc_conf(r,
+                                            ngx_http_redis_proxy_cache_module);
+
+        ngx_http_rcache_flight_end(ctx, '!', rlcf->refresh_pause);
+        return;
+    }
+
+    ngx_http_rcache_flight_end(ctx, '-', ngx_http_rcache_mark(ctx, reason));
+}
+
+
+/*
+ * Will it be the same for the next response?  Then nobody is to wait for it,
+ * for so many milliseconds.
+ */
+
+static ngx_msec_t
+ngx_http_rcache_mark(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
+{
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    switch (reason) {
+
+    case RCACHE_REASON_NO_CACHE:
+    case RCACHE_REASON_HEAD:
+    case RCACHE_REASON_CLIENT:
+    case RCACHE_REASON_AUTHORIZATION:
+    case RCACHE_REASON_NO_MEMORY:
+        return 0;
+
+    default:
+        break;
+    }
+
+    rlcf = ngx_http_get_module_loc_conf(ctx->request,
+                                        ngx_http_redis_proxy_cache_module);
+
+    return rlcf->hit_for_miss;
 }
 
 
@@ -474,7 +660,19 @@ ngx_http_rcache_leave(void *data)
 {
     ngx_http_rcache_ctx_t *ctx = data;
 
+    ngx_connection_t  *c;
+
+    c = ctx->request->connection;
+
     if (ctx->state == NGX_HTTP_RCACHE_CAPTURE) {
+
+        if (c->error || c->timedout) {
+
+            /* it was the client's fault: another one is to fetch */
+
+            ngx_http_rcache_flight_quit(ctx);
+        }
+
         ngx_http_rcache_end(ctx, RCACHE_REASON_TRUNCATED);
     }
 }
@@ -489,5 +687,5 @@ ngx_http_rcache_filter_init(ngx_conf_t *cf)
     ngx_http_next_body_filter = ngx_http_top_body_filter;
     ngx_http_top_body_filter = ngx_http_rcache_body_filter;
 
-    return NGX_OK;
+    return ngx_http_rcache_detached_init(cf);
 }

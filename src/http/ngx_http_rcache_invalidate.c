@@ -16,6 +16,9 @@
 
 #define NGX_HTTP_RCACHE_INVALIDATE_MAX  3
 
+/* how long a fetch that began before may take, milliseconds */
+#define NGX_HTTP_RCACHE_VOID            60000
+
 
 static ngx_int_t ngx_http_rcache_invalidate_uri(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, char *name, ngx_str_t *redis_key);
@@ -76,40 +79,62 @@ ngx_http_rcache_invalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 }
 
 
+/*
+ * What is being fetched at this moment is void as well: it is not stored, and
+ * nobody who comes from now on waits for it.
+ */
+
 rcache_reason_e
 ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
     ngx_uint_t n)
 {
-    ngx_str_t              argv[1 + NGX_HTTP_RCACHE_INVALIDATE_MAX];
+    u_char                *p;
+    ngx_str_t              lock;
     ngx_uint_t             i;
     rcache_reason_e        reason;
     ngx_http_rcache_op_t  *op;
 
-    op = ngx_http_rcache_op_create(1024, ngx_cycle->log);
-    if (op == NULL) {
-        return RCACHE_REASON_NO_MEMORY;
-    }
-
-    ngx_str_set(&argv[0], "UNLINK");
+    reason = RCACHE_REASON_NONE;
 
     for (i = 0; i < n; i++) {
-        argv[1 + i] = keys[i];
+
+        op = ngx_http_rcache_op_create(1024 + 3 * keys[i].len,
+                                       ngx_cycle->log);
+        if (op == NULL) {
+            return RCACHE_REASON_NO_MEMORY;
+        }
+
+        lock.len = keys[i].len + sizeof(":l") - 1;
+        lock.data = ngx_pnalloc(op->pool, lock.len);
+
+        if (lock.data == NULL) {
+            ngx_destroy_pool(op->pool);
+            return RCACHE_REASON_NO_MEMORY;
+        }
+
+        p = ngx_cpymem(lock.data, keys[i].data, keys[i].len);
+        ngx_memcpy(p, ":l", sizeof(":l") - 1);
+
+        ngx_http_rcache_flight_void(ctx->zone, &lock);
+
+        if (ngx_http_rcache_void_command(op, &keys[i], &lock,
+                                         NGX_HTTP_RCACHE_VOID)
+            != NGX_OK)
+        {
+            ngx_destroy_pool(op->pool);
+            return RCACHE_REASON_NO_MEMORY;
+        }
+
+        reason = ngx_http_rcache_write(ctx->zone, op, ctx);
+
+        if (reason != RCACHE_REASON_NONE) {
+            return reason;
+        }
     }
 
-    if (ngx_http_rcache_op_command(op, argv, 1 + n, NULL) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
-        return RCACHE_REASON_NO_MEMORY;
-    }
+    /* a 204, or an answer to HEAD, has no end that could be held */
 
-    reason = ngx_http_rcache_write(ctx->zone, op, ctx);
-
-    if (reason == RCACHE_REASON_NONE) {
-
-        /* a 204, or an answer to HEAD, has no end that could be held */
-
-        ngx_http_rcache_redis_flush(ctx->zone->redis,
-                                    NGX_HTTP_RCACHE_LANE_STORE);
-    }
+    ngx_http_rcache_redis_flush(ctx->zone->redis, NGX_HTTP_RCACHE_LANE_STORE);
 
     return reason;
 }

@@ -16,7 +16,10 @@ static rcache_reason_e ngx_http_rcache_marker(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static rcache_reason_e ngx_http_rcache_use(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
-static ngx_uint_t ngx_http_rcache_has_validator(rcache_entry_t *entry);
+static void ngx_http_rcache_remember(ngx_http_rcache_ctx_t *ctx,
+    ngx_str_t *value);
+static ngx_uint_t ngx_http_rcache_stale_use(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_loc_conf_t *rlcf, int64_t now);
 
 
 /*
@@ -83,8 +86,11 @@ ngx_http_rcache_decode(ngx_http_rcache_ctx_t *ctx,
     }
 
     if (reply->type == REDIS_REPLY_NIL) {
+        ctx->seen.len = 0;
         return RCACHE_REASON_ABSENT;
     }
+
+    ngx_http_rcache_remember(ctx, &reply->str);
 
     rc = rcache_entry_decode(&ctx->entry, reply->str.data, reply->str.len,
                              &ctx->key);
@@ -92,6 +98,7 @@ ngx_http_rcache_decode(ngx_http_rcache_ctx_t *ctx,
     switch (rc) {
 
     case RCACHE_OK:
+        ctx->front = reply->str.len - ctx->entry.body.len;
         return RCACHE_REASON_NONE;
 
     case RCACHE_ENTRY_VERSIONED:
@@ -172,7 +179,7 @@ ngx_http_rcache_use(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return RCACHE_REASON_AUTHORIZATION;
     }
 
-    if (ctx->wants) {
+    if (ctx->wants && !ctx->offline) {
         use = rcache_request_use(ctx->wants, &ctx->entry, now, 1);
 
     } else {
@@ -180,7 +187,7 @@ ngx_http_rcache_use(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         use = rcache_request_use(&nothing, &ctx->entry, now, 0);
     }
 
-    if (ctx->no_store && use != RCACHE_USE_EXPIRED) {
+    if (ctx->no_store && !ctx->offline && use != RCACHE_USE_EXPIRED) {
         use = RCACHE_USE_FORCED;
     }
 
@@ -215,6 +222,8 @@ ngx_http_rcache_use(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     ctx->forced = (use == RCACHE_USE_FORCED);
     ctx->kept = (r->method == NGX_HTTP_HEAD && !rlcf->convert_head);
 
+    ctx->stale_use = ngx_http_rcache_stale_use(ctx, rlcf, now);
+
     if (rlcf->revalidate && ngx_http_rcache_has_validator(&ctx->entry)) {
         ctx->stale = 1;
     }
@@ -223,7 +232,84 @@ ngx_http_rcache_use(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 }
 
 
+/* what tells this version of the entry from others, see script.c */
+
+static void
+ngx_http_rcache_remember(ngx_http_rcache_ctx_t *ctx, ngx_str_t *value)
+{
+    u_char  *p;
+
+    p = ctx->seen_data;
+
+    ctx->seen.data = p;
+    ctx->seen.len = 0;
+
+    if (value->len >= 16) {
+        ctx->seen.len = 8;
+        ngx_memcpy(p, value->data + 8, 8);
+    }
+
+    if (ctx->marker) {
+        return;
+    }
+
+    p += 8;
+
+    ctx->seen_generation.data = p;
+    ctx->seen_generation.len = 0;
+
+    if (value->len >= RCACHE_ENTRY_FIXED) {
+        ctx->seen_generation.len = 4;
+        ngx_memcpy(p, value->data + RCACHE_ENTRY_FIXED - 4, 4);
+    }
+}
+
+
+/* when the stale entry may be sent: NGX_HTTP_UPSTREAM_FT_* */
+
 static ngx_uint_t
+ngx_http_rcache_stale_use(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_loc_conf_t *rlcf, int64_t now)
+{
+    unsigned    use;
+    ngx_uint_t  types;
+
+    if (ctx->forced) {
+        return 0;
+    }
+
+    use = rcache_entry_stale(&ctx->entry, now);
+    types = 0;
+
+    if (use & RCACHE_STALE_UPDATING) {
+        types |= NGX_HTTP_UPSTREAM_FT_UPDATING;
+    }
+
+    /* RFC 5861, 4 */
+
+    if (use & RCACHE_STALE_ERROR) {
+        types |= NGX_HTTP_UPSTREAM_FT_ERROR
+                 |NGX_HTTP_UPSTREAM_FT_TIMEOUT
+                 |NGX_HTTP_UPSTREAM_FT_INVALID_HEADER
+                 |NGX_HTTP_UPSTREAM_FT_HTTP_500
+                 |NGX_HTTP_UPSTREAM_FT_HTTP_502
+                 |NGX_HTTP_UPSTREAM_FT_HTTP_503
+                 |NGX_HTTP_UPSTREAM_FT_HTTP_504;
+    }
+
+    if (use & RCACHE_STALE_CONFIG) {
+        types |= rlcf->use_stale;
+
+        /* offline there is nothing better */
+
+        types |= ctx->offline ? NGX_HTTP_RCACHE_OFFLINE : 0;
+    }
+
+    return types;
+}
+
+
+ngx_uint_t
 ngx_http_rcache_has_validator(rcache_entry_t *entry)
 {
     rcache_str_t   line, name, value;

@@ -19,19 +19,13 @@
 #define NGX_HTTP_RCACHE_LOOKUP_POOL  4096
 
 
-static ngx_http_rcache_ctx_t *ngx_http_rcache_ctx_create(
-    ngx_http_request_t *r);
 static void ngx_http_rcache_cleanup(void *data);
 static ngx_http_rcache_zone_t *ngx_http_rcache_get_zone(
     ngx_http_request_t *r, ngx_http_rcache_loc_conf_t *rlcf);
-static rcache_reason_e ngx_http_rcache_lookup(ngx_http_request_t *r,
-    ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx);
-static ngx_int_t ngx_http_rcache_fill(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_lookup_done(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
 static void ngx_http_rcache_budget_handler(ngx_event_t *ev);
-static void ngx_http_rcache_resume(ngx_http_rcache_ctx_t *ctx,
+static void ngx_http_rcache_looked(ngx_http_rcache_ctx_t *ctx,
     rcache_reason_e reason);
 
 
@@ -39,6 +33,7 @@ ngx_int_t
 ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
 {
     ngx_int_t                    rc;
+    rcache_reason_e              reason;
     ngx_http_rcache_ctx_t       *ctx;
     ngx_http_rcache_zone_t      *zone;
     ngx_http_rcache_loc_conf_t  *rlcf;
@@ -59,15 +54,18 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
 
         /* called again: by an event while waiting, or with the answer */
 
-        if (ctx->state == NGX_HTTP_RCACHE_LOOKUP) {
+        switch (ctx->state) {
+
+        case NGX_HTTP_RCACHE_LOOKUP:
+        case NGX_HTTP_RCACHE_WAIT:
             return NGX_DONE;
-        }
 
-        if (ctx->state == NGX_HTTP_RCACHE_REFUSE) {
+        case NGX_HTTP_RCACHE_REFUSE:
             return NGX_HTTP_GATEWAY_TIME_OUT;
-        }
 
-        return NGX_DECLINED;
+        default:
+            return NGX_DECLINED;
+        }
     }
 
     zone = ngx_http_rcache_get_zone(r, rlcf);
@@ -94,6 +92,11 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
         break;
 
     case NGX_DONE:
+
+        /* who bypasses the cache renews it */
+
+        ngx_str_set(&ctx->token, "*");
+
         return ngx_http_rcache_fill(r, ctx);
 
     default: /* NGX_DECLINED */
@@ -101,13 +104,21 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
     }
 
     ctx->status = NGX_HTTP_RCACHE_MISS;
-    ctx->reason = ngx_http_rcache_lookup(r, rlcf, ctx);
 
-    if (ctx->reason != RCACHE_REASON_NONE) {
-        return ngx_http_rcache_fill(r, ctx);
+    reason = ngx_http_rcache_lookup(r, ctx);
+
+    if (reason == RCACHE_REASON_NONE) {
+        return NGX_DONE;
     }
 
-    return NGX_DONE;
+    rc = ngx_http_rcache_decide(r, ctx, reason);
+
+    if (rc == NGX_AGAIN) {
+        return NGX_DONE;
+    }
+
+    return (ctx->state == NGX_HTTP_RCACHE_REFUSE) ? NGX_HTTP_GATEWAY_TIME_OUT
+                                                  : NGX_DECLINED;
 }
 
 
@@ -140,7 +151,7 @@ ngx_http_rcache_slice_handler(ngx_http_request_t *r)
 }
 
 
-static ngx_http_rcache_ctx_t *
+ngx_http_rcache_ctx_t *
 ngx_http_rcache_ctx_create(ngx_http_request_t *r)
 {
     ngx_pool_cleanup_t     *cln;
@@ -177,15 +188,8 @@ ngx_http_rcache_cleanup(void *data)
         ctx->write->ctx = NULL;
     }
 
-    if (ctx->op) {
-
-        if (ctx->state == NGX_HTTP_RCACHE_LOOKUP) {
-            ngx_http_rcache_op_detach(ctx->op);
-
-        } else {
-            ngx_destroy_pool(ctx->op->pool);
-        }
-    }
+    ngx_http_rcache_flight_quit(ctx);
+    ngx_http_rcache_forget(ctx);
 
     if (ctx->capture) {
         ngx_http_rcache_capture_drop(ctx->capture);
@@ -193,11 +197,37 @@ ngx_http_rcache_cleanup(void *data)
 }
 
 
+/* what the lookup has brought, or is about to bring */
+
 void
-ngx_http_rcache_redirected(ngx_http_request_t *r)
+ngx_http_rcache_forget(ngx_http_rcache_ctx_t *ctx)
+{
+    if (ctx->op == NULL) {
+        return;
+    }
+
+    if (ctx->state == NGX_HTTP_RCACHE_LOOKUP) {
+        ngx_http_rcache_op_detach(ctx->op);
+
+    } else {
+        ngx_destroy_pool(ctx->op->pool);
+    }
+
+    ctx->op = NULL;
+}
+
+
+ngx_http_rcache_ctx_t *
+ngx_http_rcache_find_ctx(ngx_http_request_t *r)
 {
     ngx_pool_cleanup_t     *cln;
     ngx_http_rcache_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx) {
+        return ctx;
+    }
 
     for (cln = r->pool->cleanup; cln; cln = cln->next) {
 
@@ -210,8 +240,24 @@ ngx_http_rcache_redirected(ngx_http_request_t *r)
         /* subrequests share the pool */
 
         if (ctx->request == r) {
-            ngx_http_rcache_unmask(r, ctx);
+            return ctx;
         }
+    }
+
+    return NULL;
+}
+
+
+void
+ngx_http_rcache_redirected(ngx_http_request_t *r)
+{
+    ngx_http_rcache_ctx_t  *ctx;
+
+    ctx = ngx_http_rcache_find_ctx(r);
+
+    if (ctx) {
+        ngx_http_rcache_unmask(r, ctx);
+        ngx_http_rcache_flight_end(ctx, '-', 0);
     }
 }
 
@@ -251,50 +297,79 @@ ngx_http_rcache_get_zone(ngx_http_request_t *r,
 }
 
 
-/* RCACHE_REASON_NONE: asked, the request has to wait */
-
-static rcache_reason_e
-ngx_http_rcache_lookup(ngx_http_request_t *r,
-    ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx)
+rcache_reason_e
+ngx_http_rcache_lookup(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
     rcache_reason_e  reason;
 
     reason = ngx_http_rcache_get(ctx, &ctx->redis_key);
 
     if (reason != RCACHE_REASON_NONE) {
-
-        if (ctx->wants && ctx->wants->cc.only_if_cached) {
-            ctx->refuse = 1;
-        }
-
         ctx->impatient = 1;
-
         return reason;
     }
 
-    ctx->began = ngx_current_msec;
-    ctx->state = NGX_HTTP_RCACHE_LOOKUP;
+    ngx_http_rcache_park_lookup(r, ctx);
 
-    ctx->timer.handler = ngx_http_rcache_budget_handler;
+    return RCACHE_REASON_NONE;
+}
+
+
+void
+ngx_http_rcache_park_lookup(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    ctx->began = ngx_current_msec;
+
+    ngx_http_rcache_park(r, ctx, NGX_HTTP_RCACHE_LOOKUP,
+                         ngx_http_rcache_budget_handler, rlcf->budget);
+}
+
+
+rcache_reason_e
+ngx_http_rcache_lookup_again(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_rcache_forget(ctx);
+
+    ctx->marker = NULL;
+    ctx->stale = 0;
+    ctx->kept = 0;
+    ctx->stale_use = 0;
+
+    ctx->status = NGX_HTTP_RCACHE_MISS;
+
+    return ngx_http_rcache_lookup(r, ctx);
+}
+
+
+void
+ngx_http_rcache_park(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_state_e state, ngx_event_handler_pt handler,
+    ngx_msec_t timeout)
+{
+    ctx->state = state;
+
+    ctx->timer.handler = handler;
     ctx->timer.data = ctx;
     ctx->timer.log = r->connection->log;
 
-    ngx_add_timer(&ctx->timer, rlcf->budget);
+    ngx_add_timer(&ctx->timer, timeout);
 
     r->write_event_handler = ngx_http_request_empty_handler;
 
-    if (r == r->main) {
-
-        /* notice a client that goes away */
-
-        r->read_event_handler = ngx_http_test_reading;
-
-        if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
-            r->connection->error = 1;
-        }
+    if (r != r->main || ctx->background) {
+        return;
     }
 
-    return RCACHE_REASON_NONE;
+    r->read_event_handler = ngx_http_test_reading;
+
+    if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+        r->connection->error = 1;
+    }
 }
 
 
@@ -350,16 +425,10 @@ ngx_http_rcache_get(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
 }
 
 
-/* the content handler is to make the response, and it may be stored */
-
-static ngx_int_t
+ngx_int_t
 ngx_http_rcache_fill(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
-    if (ctx->refuse) {
-        ctx->state = NGX_HTTP_RCACHE_REFUSE;
-        ctx->reason = RCACHE_REASON_CLIENT;
-        return NGX_HTTP_GATEWAY_TIME_OUT;
-    }
+    ngx_http_rcache_loc_conf_t  *rlcf;
 
     if (ctx->far) {
         ctx->reason = RCACHE_REASON_RANGE;
@@ -373,12 +442,28 @@ ngx_http_rcache_fill(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx->reason == RCACHE_REASON_WRONG_TYPE
+        || (!rlcf->lock && ctx->token.len == 0))
+    {
+        /* nobody counts on a lock: the last one is the newest */
+
+        ngx_str_set(&ctx->token, "*");
+    }
+
     ctx->state = NGX_HTTP_RCACHE_FILL;
 
     if (ngx_http_rcache_mask(r, ctx) != NGX_OK) {
+        ngx_http_rcache_flight_quit(ctx);
+
         ctx->state = NGX_HTTP_RCACHE_PASS;
         ctx->reason = RCACHE_REASON_NO_MEMORY;
+
+        return NGX_DECLINED;
     }
+
+    ngx_http_rcache_fetch(r, ctx);
 
     return NGX_DECLINED;
 }
@@ -412,26 +497,21 @@ ngx_http_rcache_lookup_done(ngx_http_rcache_op_t *op,
         return;
     }
 
-    if (reason == RCACHE_REASON_NONE || ctx->stale || ctx->kept) {
+    if (reason == RCACHE_REASON_NONE
+        || ctx->stale || ctx->kept || ctx->stale_use)
+    {
         op->keep = 1;
         ctx->op = op;
     }
 
-    if (reason != RCACHE_REASON_NONE) {
-
-        if (ctx->wants && ctx->wants->cc.only_if_cached) {
-            ctx->refuse = 1;
-        }
-
+    if (reason == RCACHE_REASON_ABSENT) {
         rlcf = ngx_http_get_module_loc_conf(r,
-                                           ngx_http_redis_proxy_cache_module);
+                                            ngx_http_redis_proxy_cache_module);
 
-        if (reason == RCACHE_REASON_ABSENT) {
-            reason = ngx_http_rcache_rare(rlcf, ctx);
-        }
+        reason = ngx_http_rcache_rare(rlcf, ctx);
     }
 
-    ngx_http_rcache_resume(ctx, reason);
+    ngx_http_rcache_looked(ctx, reason);
 }
 
 
@@ -440,46 +520,52 @@ ngx_http_rcache_budget_handler(ngx_event_t *ev)
 {
     ngx_http_rcache_ctx_t *ctx = ev->data;
 
-    ngx_http_rcache_op_detach(ctx->op);
-    ctx->op = NULL;
+    ngx_http_rcache_forget(ctx);
 
     ctx->impatient = 1;
 
-    ngx_http_rcache_resume(ctx, RCACHE_REASON_REDIS_TIMEOUT);
+    ngx_http_rcache_looked(ctx, RCACHE_REASON_REDIS_TIMEOUT);
 }
 
 
-/* the answer is there: the phases go on where they stopped */
-
 static void
-ngx_http_rcache_resume(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
+ngx_http_rcache_looked(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
 {
-    ngx_connection_t    *c;
     ngx_http_request_t  *r;
 
     r = ctx->request;
-    c = r->connection;
 
-    ngx_http_set_log_request(c->log, r);
+    ngx_http_set_log_request(r->connection->log, r);
 
     if (ctx->timer.timer_set) {
         ngx_del_timer(&ctx->timer);
     }
 
-    ctx->reason = reason;
+    ctx->state = NGX_HTTP_RCACHE_PASS;
     ctx->waited = ngx_current_msec - ctx->began;
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, c->log, 0, "rcache lookup: %V \"%V\"",
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "rcache lookup: %V \"%V\"",
                    rcache_reason_name(reason), &ctx->key);
 
-    if (reason == RCACHE_REASON_NONE) {
-        ctx->state = NGX_HTTP_RCACHE_SERVE;
+    ngx_http_rcache_resume(ctx, ngx_http_rcache_decide(r, ctx, reason));
+}
 
-        r->content_handler = ngx_http_rcache_serve_handler;
 
-    } else {
-        (void) ngx_http_rcache_fill(r, ctx);
+/* the phases go on where they stopped */
+
+void
+ngx_http_rcache_resume(ngx_http_rcache_ctx_t *ctx, ngx_int_t rc)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    if (rc == NGX_AGAIN || rc == NGX_DONE) {
+        return;
     }
+
+    r = ctx->request;
+    c = r->connection;
 
     r->read_event_handler = ngx_http_block_reading;
     r->write_event_handler = ngx_http_core_run_phases;

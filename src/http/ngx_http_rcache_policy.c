@@ -67,7 +67,11 @@ ngx_http_rcache_policy(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    if (ngx_http_test_predicates(r, rlcf->bypass) != NGX_OK) {
+    ctx->offline = (ngx_http_test_predicates(r, rlcf->offline) != NGX_OK);
+
+    if (!ctx->offline
+        && ngx_http_test_predicates(r, rlcf->bypass) != NGX_OK)
+    {
         ctx->reason = RCACHE_REASON_BYPASS;
         return NGX_DONE;
     }

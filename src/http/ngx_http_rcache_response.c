@@ -10,6 +10,8 @@
 static ngx_uint_t ngx_http_rcache_upstream_ignores(ngx_http_request_t *r);
 static void ngx_http_rcache_response_list(ngx_http_request_t *r,
     rcache_response_t *resp, ngx_list_t *list);
+static ngx_uint_t ngx_http_rcache_keeps_stale(
+    ngx_http_rcache_loc_conf_t *rlcf, rcache_entry_t *entry);
 
 
 void
@@ -228,24 +230,54 @@ ngx_http_rcache_response_delay(ngx_http_request_t *r)
 }
 
 
-int64_t
-ngx_http_rcache_ttl(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
-    rcache_response_t *resp, rcache_freshness_t *fresh)
+void
+ngx_http_rcache_entry_init(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    rcache_entry_t *entry, rcache_response_t *resp, rcache_freshness_t *fresh,
+    int64_t delay)
 {
-    int64_t                      ttl;
+    ngx_time_t                  *tp;
     ngx_http_rcache_loc_conf_t  *rlcf;
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
 
-    ttl = ngx_max(fresh->lifetime, 0);
+    tp = ngx_timeofday();
 
-    /* a stale one is of use if it can be validated, or a client may take it */
+    entry->created = (int64_t) tp->sec * 1000 + tp->msec;
+    entry->lifetime = rcache_jitter(fresh->lifetime, (uint32_t) rlcf->jitter,
+                                    &ctx->key, entry->created);
+    entry->age = (uint32_t) fresh->age;
+    entry->fetch = (uint32_t) delay;
+    entry->flags = fresh->flags;
+    entry->stale_while_revalidate = fresh->stale_while_revalidate;
+    entry->stale_if_error = fresh->stale_if_error;
+    entry->status = (uint16_t) resp->status;
+}
+
+
+int64_t
+ngx_http_rcache_ttl(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    rcache_response_t *resp, rcache_entry_t *entry)
+{
+    int64_t                      ttl, stale;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    /* RFC 5861: the response says itself how long it is of use */
+
+    stale = (int64_t) ngx_max(entry->stale_while_revalidate,
+                              entry->stale_if_error) * 1000;
+
+    /* or it can be validated, or somebody may have it stale */
 
     if ((rlcf->revalidate && (resp->etag || resp->last_modified != -1))
-        || rlcf->client_control)
+        || rlcf->client_control
+        || ngx_http_rcache_keeps_stale(rlcf, entry))
     {
-        ttl += ctx->zone->keep;
+        stale = ngx_max(stale, (int64_t) ctx->zone->keep);
     }
+
+    ttl = ngx_max(entry->lifetime, 0) + stale;
 
     if (ctx->zone->inactive && ttl > (int64_t) ctx->zone->inactive) {
         ttl = ctx->zone->inactive;
@@ -255,20 +287,19 @@ ngx_http_rcache_ttl(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
 }
 
 
-void
-ngx_http_rcache_entry_init(rcache_entry_t *entry, rcache_response_t *resp,
-    rcache_freshness_t *fresh, int64_t delay)
+/* redis_proxy_cache_use_stale and _offline, unless the response forbids it */
+
+static ngx_uint_t
+ngx_http_rcache_keeps_stale(ngx_http_rcache_loc_conf_t *rlcf,
+    rcache_entry_t *entry)
 {
-    ngx_time_t  *tp;
+    int64_t  expiry;
 
-    tp = ngx_timeofday();
+    if (rlcf->use_stale == 0 && rlcf->offline == NULL) {
+        return 0;
+    }
 
-    entry->created = (int64_t) tp->sec * 1000 + tp->msec;
-    entry->lifetime = fresh->lifetime;
-    entry->age = (uint32_t) fresh->age;
-    entry->fetch = (uint32_t) delay;
-    entry->flags = fresh->flags;
-    entry->stale_while_revalidate = fresh->stale_while_revalidate;
-    entry->stale_if_error = fresh->stale_if_error;
-    entry->status = (uint16_t) resp->status;
+    expiry = entry->created + ngx_max(entry->lifetime, 0);
+
+    return (rcache_entry_stale(entry, expiry) & RCACHE_STALE_CONFIG) != 0;
 }

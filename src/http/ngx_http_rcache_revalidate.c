@@ -130,9 +130,9 @@ ngx_http_rcache_freshen(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         return reason;
     }
 
-    ngx_http_rcache_entry_init(&ctx->entry, &resp, &fresh, delay);
+    ngx_http_rcache_entry_init(r, ctx, &ctx->entry, &resp, &fresh, delay);
 
-    ttl = ngx_http_rcache_ttl(r, ctx, &resp, &fresh);
+    ttl = ngx_http_rcache_ttl(r, ctx, &resp, &ctx->entry);
 
     reason = ngx_http_rcache_freshen_store(r, ctx, ttl);
 
@@ -273,8 +273,8 @@ ngx_http_rcache_freshen_judge(rcache_response_t *resp, rcache_entry_t *entry,
 
 
 /*
- * The body is that of the lookup, which goes with the request, so the store
- * has a copy.
+ * The body stays where it is: what is in front of it is replaced, if it is
+ * still the entry that the upstream has confirmed.
  */
 
 static rcache_reason_e
@@ -283,9 +283,7 @@ ngx_http_rcache_freshen_store(ngx_http_request_t *r,
 {
     size_t                 size;
     ngx_buf_t             *b;
-    ngx_str_t             *key;
-    ngx_chain_t            payload;
-    rcache_reason_e        reason;
+    ngx_chain_t           *payload;
     rcache_entry_t        *entry;
     ngx_http_rcache_op_t  *op;
 
@@ -294,34 +292,27 @@ ngx_http_rcache_freshen_store(ngx_http_request_t *r,
     }
 
     entry = &ctx->entry;
-    key = entry->vary.len ? &ctx->variant_key : &ctx->redis_key;
+    size = rcache_entry_size(entry);
 
-    size = rcache_entry_size(entry) + entry->body.len;
-
-    op = ngx_http_rcache_op_create(1024 + 2 * key->len, ngx_cycle->log);
+    op = ngx_http_rcache_op_create(3072 + size + 3 * ctx->redis_key.len,
+                                   ngx_cycle->log);
     if (op == NULL) {
         return RCACHE_REASON_NO_MEMORY;
     }
 
     b = ngx_create_temp_buf(op->pool, size);
-    if (b == NULL) {
+    payload = ngx_alloc_chain_link(op->pool);
+
+    if (b == NULL || payload == NULL) {
         ngx_destroy_pool(op->pool);
         return RCACHE_REASON_NO_MEMORY;
     }
 
     b->last = rcache_entry_encode(b->pos, entry);
-    b->last = ngx_cpymem(b->last, entry->body.data, entry->body.len);
 
-    payload.buf = b;
-    payload.next = NULL;
+    payload->buf = b;
+    payload->next = NULL;
 
-    reason = ngx_http_rcache_write_set(ctx->zone, op, key, &payload, size, ttl,
-                                       ctx);
-
-    if (reason != RCACHE_REASON_NONE || entry->vary.len == 0) {
-        return reason;
-    }
-
-    return ngx_http_rcache_write_marker(ctx, &entry->vary, entry->generation,
-                                        ttl);
+    return ngx_http_rcache_write_entry(ctx, op, entry, payload, size,
+                                       ctx->front, ttl);
 }

@@ -7,8 +7,20 @@
 #include "ngx_http_rcache.h"
 
 
+static ngx_http_rcache_write_t *ngx_http_rcache_write_create(
+    ngx_http_rcache_zone_t *zone, ngx_http_rcache_op_t *op);
+static void ngx_http_rcache_write_wait(ngx_http_rcache_write_t *write,
+    ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
+static ngx_int_t ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_op_t *op, rcache_entry_t *entry,
+    ngx_http_rcache_store_t *store);
+static ngx_int_t ngx_http_rcache_write_plain(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_store_t *store);
+static ngx_int_t ngx_http_rcache_write_marker(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_op_t *op, rcache_entry_t *entry,
+    ngx_http_rcache_store_t *store);
 
 
 rcache_reason_e
@@ -18,35 +30,56 @@ ngx_http_rcache_write(ngx_http_rcache_zone_t *zone, ngx_http_rcache_op_t *op,
     rcache_reason_e           reason;
     ngx_http_rcache_write_t  *write;
 
-    write = ngx_palloc(op->pool, sizeof(ngx_http_rcache_write_t));
+    write = ngx_http_rcache_write_create(zone, op);
     if (write == NULL) {
         ngx_destroy_pool(op->pool);
         return RCACHE_REASON_NO_MEMORY;
     }
 
+    reason = ngx_http_rcache_zone_submit(zone, op);
+
+    if (reason == RCACHE_REASON_NONE) {
+        ngx_http_rcache_write_wait(write, ctx);
+    }
+
+    return reason;
+}
+
+
+static ngx_http_rcache_write_t *
+ngx_http_rcache_write_create(ngx_http_rcache_zone_t *zone,
+    ngx_http_rcache_op_t *op)
+{
+    ngx_http_rcache_write_t  *write;
+
+    write = ngx_pcalloc(op->pool, sizeof(ngx_http_rcache_write_t));
+    if (write == NULL) {
+        return NULL;
+    }
+
     write->zone = zone;
-    write->ctx = NULL;
 
     op->lane = NGX_HTTP_RCACHE_LANE_STORE;
     op->handler = ngx_http_rcache_write_done;
     op->data = write;
     op->max_reply = 0;
 
-    reason = ngx_http_rcache_zone_submit(zone, op);
+    return write;
+}
 
-    if (reason == RCACHE_REASON_NONE && ctx) {
 
-        /* one lane, one order: the answer to the last one is enough */
+/* one lane, one order: the answer to the last one is enough */
 
-        if (ctx->write) {
-            ctx->write->ctx = NULL;
-        }
-
-        write->ctx = ctx;
-        ctx->write = write;
+static void
+ngx_http_rcache_write_wait(ngx_http_rcache_write_t *write,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    if (ctx->write) {
+        ctx->write->ctx = NULL;
     }
 
-    return reason;
+    write->ctx = ctx;
+    ctx->write = write;
 }
 
 
@@ -58,52 +91,188 @@ ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
 {
     ngx_http_rcache_write_t *write = op->data;
 
-    if (reply) {
-        (void) ngx_http_rcache_zone_accepts(write->zone,
-                                            NGX_HTTP_RCACHE_LANE_STORE, reply);
+    ngx_int_t                  rc;
+    ngx_http_rcache_ctx_t     *ctx;
+    ngx_http_rcache_flight_t  *flight;
+
+    ctx = write->ctx;
+    flight = write->flight;
+
+    rc = NGX_ERROR;
+
+    if (reply
+        && ngx_http_rcache_zone_accepts(write->zone,
+                                        NGX_HTTP_RCACHE_LANE_STORE, reply))
+    {
+        rc = (reply->type == REDIS_REPLY_INTEGER && reply->integer == 0)
+             ? NGX_DECLINED : NGX_OK;
     }
 
-    if (write->ctx) {
-        ngx_http_rcache_release(write->ctx);
+    if (flight) {
+        ngx_http_rcache_flight_stored(flight, rc, op, write->payload,
+                                      write->size);
+    }
+
+    if (ctx) {
+
+        if (rc == NGX_DECLINED && ctx->stored) {
+            ctx->stored = 0;
+            ctx->reason = RCACHE_REASON_LOCK_LOST;
+        }
+
+        ngx_http_rcache_release(ctx);
     }
 }
 
 
 rcache_reason_e
-ngx_http_rcache_write_set(ngx_http_rcache_zone_t *zone,
-    ngx_http_rcache_op_t *op, ngx_str_t *key, ngx_chain_t *payload,
-    size_t size, int64_t ttl, ngx_http_rcache_ctx_t *ctx)
+ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_op_t *op, rcache_entry_t *entry, ngx_chain_t *payload,
+    size_t size, size_t offset, int64_t ttl)
+{
+    rcache_reason_e            reason;
+    ngx_http_rcache_write_t   *write;
+    ngx_http_rcache_store_t    store;
+    ngx_http_rcache_flight_t  *flight;
+
+    ngx_memzero(&store, sizeof(ngx_http_rcache_store_t));
+
+    store.payload = payload;
+    store.size = size;
+    store.offset = offset;
+    store.ttl = ttl;
+
+    write = ngx_http_rcache_write_create(ctx->zone, op);
+
+    if (write == NULL
+        || ngx_http_rcache_write_command(ctx, op, entry, &store) != NGX_OK)
+    {
+        ngx_destroy_pool(op->pool);
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    reason = ngx_http_rcache_zone_offer(ctx->zone, op);
+
+    flight = ngx_http_rcache_flight_store(ctx);
+
+    /* of a body that stays in Redis there is none to be given away */
+
+    if (offset) {
+        payload = NULL;
+    }
+
+    if (reason != RCACHE_REASON_NONE) {
+
+        if (flight) {
+            ngx_http_rcache_flight_stored(flight, NGX_ERROR, op, payload,
+                                          size);
+        }
+
+        if (!op->keep) {
+            ngx_destroy_pool(op->pool);
+        }
+
+        return reason;
+    }
+
+    write->payload = payload;
+    write->size = size;
+
+    if (flight) {
+        ngx_http_rcache_flight_storing(flight, write);
+    }
+
+    ngx_http_rcache_write_wait(write, ctx);
+
+    return RCACHE_REASON_NONE;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_op_t *op, rcache_entry_t *entry,
+    ngx_http_rcache_store_t *store)
+{
+    ngx_uint_t                   known;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(ctx->request,
+                                        ngx_http_redis_proxy_cache_module);
+
+    store->key = entry->vary.len ? ctx->variant_key : ctx->redis_key;
+    store->token = ctx->token;
+
+    if (entry->vary.len == 0
+        && store->offset == 0
+        && store->token.len == 1
+        && store->token.data[0] == '*'
+        && !rlcf->lock)
+    {
+        return ngx_http_rcache_write_plain(op, store);
+    }
+
+    if (ctx->lock_key.len == 0 && ngx_http_rcache_lock_key(ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    store->lock = ctx->lock_key;
+
+    /* was it this key that was looked up last? */
+
+    known = (ctx->marker == NULL);
+
+    if (entry->vary.len) {
+        known = (ctx->marker
+                 && ctx->marker->generation == entry->generation);
+
+        store->marker_key = ctx->redis_key;
+        store->seen_generation = ctx->seen_generation;
+
+        if (ngx_http_rcache_write_marker(ctx, op, entry, store) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (known) {
+        store->seen = ctx->seen;
+    }
+
+    return ngx_http_rcache_store_command(op, store);
+}
+
+
+/* nothing depends on what is there, and nobody waits */
+
+static ngx_int_t
+ngx_http_rcache_write_plain(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_store_t *store)
 {
     u_char     buf[NGX_INT64_LEN];
     ngx_str_t  argv[5];
 
     ngx_str_set(&argv[0], "SET");
-    argv[1] = *key;
+    argv[1] = store->key;
     argv[2].data = NULL;
-    argv[2].len = size;
+    argv[2].len = store->size;
     ngx_str_set(&argv[3], "PX");
     argv[4].data = buf;
-    argv[4].len = ngx_sprintf(buf, "%L", ttl) - buf;
+    argv[4].len = ngx_sprintf(buf, "%L", store->ttl) - buf;
 
-    if (ngx_http_rcache_op_command(op, argv, 5, payload) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
-        return RCACHE_REASON_NO_MEMORY;
-    }
-
-    return ngx_http_rcache_write(zone, op, ctx);
+    return ngx_http_rcache_op_command(op, argv, 5, store->payload);
 }
 
 
-rcache_reason_e
-ngx_http_rcache_write_marker(ngx_http_rcache_ctx_t *ctx, rcache_str_t *names,
-    uint32_t generation, int64_t ttl)
+/* the marker of a key whose responses vary */
+
+static ngx_int_t
+ngx_http_rcache_write_marker(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_op_t *op, rcache_entry_t *entry,
+    ngx_http_rcache_store_t *store)
 {
-    int64_t                now, left;
-    ngx_buf_t             *b;
-    ngx_time_t            *tp;
-    ngx_chain_t            payload;
-    rcache_entry_t         marker;
-    ngx_http_rcache_op_t  *op;
+    u_char          *p;
+    int64_t          now, left;
+    ngx_time_t      *tp;
+    rcache_entry_t   marker;
 
     tp = ngx_timeofday();
     now = (int64_t) tp->sec * 1000 + tp->msec;
@@ -111,41 +280,33 @@ ngx_http_rcache_write_marker(ngx_http_rcache_ctx_t *ctx, rcache_str_t *names,
     ngx_memzero(&marker, sizeof(rcache_entry_t));
 
     marker.flags = RCACHE_ENTRY_VARY;
-    marker.generation = generation;
+    marker.generation = entry->generation;
     marker.created = now;
     marker.body_sum = rcache_sum((u_char *) "", 0);
     marker.key = ctx->key;
-    marker.vary = *names;
+    marker.vary = entry->vary;
 
-    if (ctx->marker && ctx->marker->generation == generation) {
+    store->marker_ttl = store->ttl;
+
+    if (ctx->marker && ctx->marker->generation == entry->generation) {
         marker.age = ctx->marker->age;
         marker.fetch = ctx->marker->fetch;
 
         left = ctx->marker->created + ctx->marker->lifetime - now;
-        ttl = ngx_max(ttl, left);
+        store->marker_ttl = ngx_max(store->ttl, left);
     }
 
     ngx_http_rcache_variant_seen(ctx, &marker);
 
-    marker.lifetime = ttl;
+    marker.lifetime = store->marker_ttl;
 
-    op = ngx_http_rcache_op_create(1024 + rcache_entry_size(&marker)
-                                   + 2 * ctx->redis_key.len, ngx_cycle->log);
-    if (op == NULL) {
-        return RCACHE_REASON_NO_MEMORY;
+    p = ngx_pnalloc(op->pool, rcache_entry_size(&marker));
+    if (p == NULL) {
+        return NGX_ERROR;
     }
 
-    b = ngx_create_temp_buf(op->pool, rcache_entry_size(&marker));
-    if (b == NULL) {
-        ngx_destroy_pool(op->pool);
-        return RCACHE_REASON_NO_MEMORY;
-    }
+    store->marker.data = p;
+    store->marker.len = rcache_entry_encode(p, &marker) - p;
 
-    b->last = rcache_entry_encode(b->pos, &marker);
-
-    payload.buf = b;
-    payload.next = NULL;
-
-    return ngx_http_rcache_write_set(ctx->zone, op, &ctx->redis_key, &payload,
-                                     b->last - b->pos, ttl, ctx);
+    return NGX_OK;
 }

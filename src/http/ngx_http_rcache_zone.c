@@ -37,14 +37,26 @@ ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
 {
     ngx_uint_t                i;
     ngx_resolver_t           *resolver;
+    ngx_slab_pool_t          *pool;
     ngx_http_rcache_zone_t   *zone, **zones;
+
+    ngx_http_rcache_wake_init_process(cycle, rmcf->wake,
+                                      ngx_http_rcache_flights_woken, rmcf);
 
     zones = rmcf->zones.elts;
 
     for (i = 0; i < rmcf->zones.nelts; i++) {
         zone = zones[i];
 
-        zone->health = ((ngx_slab_pool_t *) zone->shm->shm.addr)->data;
+        pool = (ngx_slab_pool_t *) zone->shm->shm.addr;
+
+        zone->health = pool->data;
+
+        zone->flights = ngx_http_rcache_flights_init_process(cycle,
+                                    zone->health->flights, pool, rmcf->wake);
+        if (zone->flights == NULL) {
+            return NGX_ERROR;
+        }
 
         /* without a "resolver" in http{} there is one with no servers */
 
@@ -58,6 +70,8 @@ ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
                 zone->conf.resolver_timeout = 30000;
             }
         }
+
+        ngx_http_rcache_flight_init(zone);
 
         zone->conf.notify = ngx_http_rcache_zone_notify;
         zone->conf.data = zone;
@@ -107,20 +121,29 @@ ngx_http_rcache_zone_submit(ngx_http_rcache_zone_t *zone,
 {
     rcache_reason_e  reason;
 
-    if (ngx_http_rcache_health_paused(zone->health)) {
-        reason = RCACHE_REASON_REDIS_DOWN;
+    reason = ngx_http_rcache_zone_offer(zone, op);
 
-    } else {
-        if (ngx_http_rcache_op_submit(zone->redis, op) == NGX_OK) {
-            return RCACHE_REASON_NONE;
-        }
-
-        reason = ngx_http_rcache_op_reason(op);
+    if (reason != RCACHE_REASON_NONE) {
+        ngx_destroy_pool(op->pool);
     }
 
-    ngx_destroy_pool(op->pool);
-
     return reason;
+}
+
+
+rcache_reason_e
+ngx_http_rcache_zone_offer(ngx_http_rcache_zone_t *zone,
+    ngx_http_rcache_op_t *op)
+{
+    if (ngx_http_rcache_health_paused(zone->health)) {
+        return RCACHE_REASON_REDIS_DOWN;
+    }
+
+    if (ngx_http_rcache_op_submit(zone->redis, op) != NGX_OK) {
+        return ngx_http_rcache_op_reason(op);
+    }
+
+    return RCACHE_REASON_NONE;
 }
 
 

@@ -10,6 +10,9 @@
  * One timer a lane.  Until the lane is ready it bounds resolving, connecting
  * and the handshake together; from then on it is that of the operation that
  * has waited longest.
+ *
+ * The connection for subscriptions has what is different in
+ * ngx_http_rcache_push.c.
  */
 
 
@@ -69,6 +72,14 @@ ngx_http_rcache_conn_open(ngx_http_rcache_conn_t *conn)
 void
 ngx_http_rcache_conn_connect(ngx_http_rcache_conn_t *conn)
 {
+    if (conn->push && ngx_exiting) {
+
+        /* the worker could be gone before it would be told of a connection */
+
+        ngx_http_rcache_conn_close(conn);
+        return;
+    }
+
     conn->opened = 1;
     conn->tries = conn->redis->naddrs;
     conn->state = NGX_HTTP_RCACHE_CONN_CONNECTING;
@@ -242,6 +253,11 @@ ngx_http_rcache_conn_ready(ngx_http_rcache_conn_t *conn)
 
     ngx_del_timer(&conn->timer);
 
+    if (conn->push) {
+        ngx_http_rcache_push_ready(conn->push);
+        return;
+    }
+
     while (!ngx_queue_empty(&conn->waiting)) {
         q = ngx_queue_head(&conn->waiting);
         ngx_queue_remove(q);
@@ -277,12 +293,26 @@ ngx_http_rcache_conn_read_handler(ngx_event_t *rev)
          * is still done: nothing but our timer keeps the worker for it.
          */
 
-        if (c->error || conn->nops == 0) {
+        if (c->error
+            || conn->nops == 0
+            || (conn->push && ngx_http_rcache_push_unused(conn->push)))
+        {
             ngx_http_rcache_conn_close(conn);
             return;
         }
 
-        conn->timer.cancelable = 0;
+        if (conn->push) {
+
+            /*
+             * The last subscription to go closes it.  They keep nobody: a
+             * worker that goes before asks nothing about a channel.
+             */
+
+            c->read->channel = 1;
+
+        } else {
+            conn->timer.cancelable = 0;
+        }
     }
 
     switch (conn->state) {
@@ -516,7 +546,14 @@ ngx_http_rcache_conn_fail(ngx_http_rcache_conn_t *conn,
      */
 
     ngx_http_rcache_conn_reset(conn);
-    ngx_http_rcache_redis_failed(conn->redis, &why);
+
+    if (conn->push) {
+        ngx_http_rcache_push_failed(conn->push, &why);
+
+    } else {
+        ngx_http_rcache_redis_failed(conn->redis, &why);
+    }
+
     ngx_http_rcache_conn_drop(conn, status);
 }
 

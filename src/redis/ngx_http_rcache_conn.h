@@ -10,6 +10,11 @@
  * Anything that calls an operation's handler may find, when it returns,
  * that the transport is gone and even that another is in its place:
  * conn->serial tells.
+ *
+ * The connection for subscriptions is no lane: it says nothing about the
+ * server's health, and on it not all that comes is an answer.  There the
+ * first in `pending' is always the receiver, an operation that was never
+ * sent and takes what comes next; the commands are behind it.
  */
 
 
@@ -55,6 +60,9 @@ typedef enum {
     NGX_HTTP_RCACHE_PART_REST,         /* of a reply that hiredis has begun */
     NGX_HTTP_RCACHE_PART_BULK          /* the payload of a large bulk */
 } ngx_http_rcache_part_e;
+
+
+typedef struct ngx_http_rcache_push_s  ngx_http_rcache_push_t;
 
 
 typedef struct {
@@ -107,11 +115,50 @@ typedef struct {
     /* stands for all that is read for a detached operation */
     ngx_http_rcache_reply_t        discard;
 
+    ngx_http_rcache_push_t        *push;       /* NULL: this is a lane */
+
     unsigned                       opened:1;   /* not the first time */
     unsigned                       good:1;     /* a command succeeded */
     unsigned                       blocked:1;  /* the socket is full */
     unsigned                       late:1;     /* overdue, last grace */
 } ngx_http_rcache_conn_t;
+
+
+/* what is subscribed */
+
+struct ngx_http_rcache_channel_s {
+    ngx_str_node_t             node;           /* must be the first */
+    ngx_queue_t                subs;
+    ngx_uint_t                 nsubs;          /* those that join counted */
+    ngx_uint_t                 serial;         /* of its SUBSCRIBE */
+    ngx_uint_t                 subscribed;     /* unsigned  subscribed:1;
+                                                  valid while the connection
+                                                  is ready */
+    u_char                     name[1];
+};
+
+
+/* the connection for subscriptions */
+
+struct ngx_http_rcache_push_s {
+    ngx_http_rcache_conn_t         conn;
+    ngx_http_rcache_op_t          *receiver;   /* NULL while it is at work */
+
+    ngx_rbtree_t                   channels;   /* those with subscriptions */
+    ngx_rbtree_node_t              sentinel;
+
+    /* subscriptions of a channel that is subscribed already, to be told so */
+
+    ngx_queue_t                    joining;
+    ngx_event_t                    join;
+
+    ngx_uint_t                     serial;     /* of the last SUBSCRIBE */
+    ngx_msec_t                     backoff;    /* milliseconds; 0: well */
+    ngx_msec_t                     quiet;      /* since when there are no
+                                                  channels */
+    ngx_msec_t                     refused_at; /* the last time */
+    ngx_uint_t                     refused;    /* unsigned  refused:1; */
+};
 
 
 struct ngx_http_rcache_redis_s {
@@ -136,6 +183,8 @@ struct ngx_http_rcache_redis_s {
     ngx_sockaddr_t                 sockaddr[NGX_HTTP_RCACHE_ADDRS];
     u_char                         text[NGX_HTTP_RCACHE_ADDRS]
                                        [NGX_SOCKADDR_STRLEN];
+
+    ngx_http_rcache_push_t         push;
 };
 
 
@@ -184,6 +233,47 @@ void ngx_http_rcache_conn_fail(ngx_http_rcache_conn_t *conn,
     ngx_http_rcache_op_status_e status, const char *fmt, ...);
 void ngx_http_rcache_conn_fail_errno(ngx_http_rcache_conn_t *conn,
     ngx_err_t err, const char *what);
+
+
+/* ngx_http_rcache_push.c */
+
+void ngx_http_rcache_push_init(ngx_http_rcache_push_t *push);
+void ngx_http_rcache_push_cleanup(ngx_http_rcache_push_t *push);
+
+/* connects unless there is a connection, or it is not the time for one */
+void ngx_http_rcache_push_open(ngx_http_rcache_push_t *push);
+
+/* the handshake is done */
+void ngx_http_rcache_push_ready(ngx_http_rcache_push_t *push);
+
+/* no connection could be made, or it was lost; the state is IDLE */
+void ngx_http_rcache_push_failed(ngx_http_rcache_push_t *push,
+    ngx_str_t *why);
+
+/* only when it is ready; NGX_ERROR: out of memory, and it has failed */
+ngx_int_t ngx_http_rcache_push_subscribe(ngx_http_rcache_push_t *push,
+    ngx_http_rcache_channel_t *channel);
+
+/* of a channel that nobody wants any more */
+void ngx_http_rcache_push_unsubscribe(ngx_http_rcache_push_t *push,
+    ngx_http_rcache_channel_t *channel);
+
+
+/* ngx_http_rcache_channel.c */
+
+#define ngx_http_rcache_push_unused(push)                                     \
+    ((push)->channels.root == (push)->channels.sentinel)
+
+void ngx_http_rcache_channel_init(ngx_http_rcache_push_t *push);
+void ngx_http_rcache_channel_cleanup(ngx_http_rcache_push_t *push);
+
+/* NULL: nobody wants it */
+ngx_http_rcache_channel_t *ngx_http_rcache_channel_find(
+    ngx_http_rcache_push_t *push, ngx_str_t *name);
+
+/* calls the handlers; the channel may be gone when it returns */
+void ngx_http_rcache_channel_tell(ngx_http_rcache_channel_t *channel,
+    ngx_str_t *message);
 
 
 /* ngx_http_rcache_resolve.c */

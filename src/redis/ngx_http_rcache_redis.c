@@ -46,6 +46,9 @@ ngx_http_rcache_redis_create(ngx_cycle_t *cycle,
         ngx_http_rcache_redis_init_lane(redis, &redis->lanes[i]);
     }
 
+    ngx_http_rcache_redis_init_lane(redis, &redis->push.conn);
+    ngx_http_rcache_push_init(&redis->push);
+
     cln = ngx_pool_cleanup_add(cycle->pool, 0);
     if (cln == NULL) {
         return NULL;
@@ -70,6 +73,8 @@ ngx_http_rcache_redis_cleanup(void *data)
     for (i = 0; i < NGX_HTTP_RCACHE_LANES; i++) {
         ngx_http_rcache_reader_free(&redis->lanes[i]);
     }
+
+    ngx_http_rcache_push_cleanup(&redis->push);
 }
 
 

@@ -6,8 +6,9 @@
  * call it.  What it has to tell, it tells through function pointers.
  *
  * One ngx_http_rcache_redis_t a zone and worker.  It has a few connections,
- * one a lane, so that bulky stores do not stand before lookups.  Commands
- * queued in one turn of the event loop leave in one write.
+ * one a lane, so that bulky stores do not stand before lookups, and one for
+ * what the server pushes.  Commands queued in one turn of the event loop leave
+ * in one write.
  */
 
 
@@ -203,6 +204,58 @@ void ngx_http_rcache_redis_flush(ngx_http_rcache_redis_t *redis,
  */
 
 void ngx_http_rcache_op_detach(ngx_http_rcache_op_t *op);
+
+
+/*
+ * Messages that are published on a channel.  They come over a connection of
+ * their own, which exists while there are subscriptions, and some time longer.
+ * A lost message is lost: whoever waits for one asks again now and then.
+ */
+
+typedef struct ngx_http_rcache_channel_s  ngx_http_rcache_channel_t;
+typedef struct ngx_http_rcache_sub_s      ngx_http_rcache_sub_t;
+
+
+/*
+ * message is what was published, valid for the time of the call.  NULL:
+ * subscribed from now on; what was published before is to be asked for.  That
+ * comes once after the subscription, and again after each time that the
+ * connection was lost; never, if the server refuses subscriptions.  The
+ * handler may subscribe and unsubscribe whatever it wants.
+ */
+
+typedef void (*ngx_http_rcache_sub_pt)(ngx_http_rcache_sub_t *sub,
+    ngx_str_t *message);
+
+
+/* the caller's memory, zeroed before the first use */
+
+struct ngx_http_rcache_sub_s {
+    ngx_str_t                  channel;        /* valid until unsubscribed */
+    ngx_http_rcache_sub_pt     handler;
+    void                      *data;
+
+    /* private */
+
+    ngx_queue_t                queue;
+    ngx_http_rcache_channel_t *node;           /* NULL: not subscribed */
+};
+
+
+/*
+ * Never fails visibly: a connection that there is not is made, again and again
+ * while there are subscriptions.  A channel may have several.  The handler is
+ * not called from inside.  A message of more than 64 KiB breaks the
+ * connection.
+ */
+
+void ngx_http_rcache_subscribe(ngx_http_rcache_redis_t *redis,
+    ngx_http_rcache_sub_t *sub);
+
+/* the handler will not be called; nothing, if there is no subscription */
+
+void ngx_http_rcache_unsubscribe(ngx_http_rcache_redis_t *redis,
+    ngx_http_rcache_sub_t *sub);
 
 
 #endif /* _NGX_HTTP_RCACHE_REDIS_H_INCLUDED_ */

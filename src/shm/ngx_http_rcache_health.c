@@ -23,13 +23,17 @@ ngx_http_rcache_health_init(ngx_shm_zone_t *shm, void *old)
         }
     }
 
+    /* what does not fit is a MISS, not a log line a request */
+    pool->log_nomem = 0;
+
     health = ngx_slab_calloc(pool, sizeof(ngx_http_rcache_health_t));
 
     if (health) {
         health->uses = ngx_http_rcache_uses_create(pool, shm->shm.size / 4);
+        health->flights = ngx_http_rcache_flights_create(pool, shm->shm.size);
     }
 
-    if (health == NULL || health->uses == NULL) {
+    if (health == NULL || health->uses == NULL || health->flights == NULL) {
         ngx_log_error(NGX_LOG_EMERG, shm->shm.log, 0,
                       "zone \"%V\" is too small", &shm->shm.name);
         return NGX_ERROR;
@@ -38,9 +42,6 @@ ngx_http_rcache_health_init(ngx_shm_zone_t *shm, void *old)
     health->layout = NGX_HTTP_RCACHE_SHM_LAYOUT;
 
     pool->data = health;
-
-    /* what does not fit is a MISS, not a log line a request */
-    pool->log_nomem = 0;
 
     return NGX_OK;
 }

@@ -3,7 +3,7 @@
  * What the workers of one instance know together about a zone's Redis.  It
  * is in the zone's shared memory:
  *
- *     slab pool | ngx_http_rcache_health_t (pool->data) | uses
+ *     slab pool | ngx_http_rcache_health_t (pool->data) | uses | flights
  *
  * A memory with another layout version is not used and set up anew, which
  * loses nothing but knowledge that comes back by itself.
@@ -19,10 +19,11 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_http_rcache_flights.h"
 #include "ngx_http_rcache_uses.h"
 
 
-#define NGX_HTTP_RCACHE_SHM_LAYOUT  2
+#define NGX_HTTP_RCACHE_SHM_LAYOUT  3
 
 
 /* what can be wrong, each for itself */
@@ -43,7 +44,8 @@ typedef struct {
        monotonic and the same for all processes of a machine */
     ngx_atomic_t   retry;
 
-    ngx_http_rcache_uses_t  *uses;
+    ngx_http_rcache_uses_t        *uses;
+    ngx_http_rcache_flights_sh_t  *flights;
 } ngx_http_rcache_health_t;
 
 

@@ -180,7 +180,7 @@ sub expected {
             if !defined $why
                || $mode ne 'both' && !grep { $_ eq $mode } @modes;
         die "$file:$n: $word is none of the words for a reason\n"
-            if $word !~ /^(?:rfc|test|nginx|choice|later|depends)$/;
+            if $word !~ /^(?:rfc|test|nginx|choice|depends)$/;
 
         # what holds for newer versions of nginx only says so
 

@@ -204,6 +204,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                       || cc->proxy_revalidate)
                     || (!fresh.stale_if_error
                         && !fresh.stale_while_revalidate));
+        fuzz_assert(!(fresh.flags & RCACHE_ENTRY_S_MAXAGE)
+                    || ((fresh.flags & RCACHE_ENTRY_MUST_REVALIDATE)
+                        && !cc->must_revalidate && !cc->proxy_revalidate));
         fuzz_assert(!resp.authorization || rcache_response_shared(&resp));
     }
 

@@ -24,15 +24,18 @@ use File::Path ();
 use File::Temp ();
 use Test::More;
 
+use RCache::Crowd;
+use RCache::Entry;
 use RCache::FakeRedis;
 use RCache::HTTP;
 use RCache::Nginx;
 use RCache::Origin;
 use RCache::Raw;
 use RCache::Redis;
+use RCache::Throng;
 use RCache::Util qw(wait_for free_port slurp spit spawn stop_pid patience);
 
-our @EXPORT = qw(wait_for free_port slurp spit);
+our @EXPORT = qw(wait_for free_port slurp spit response);
 
 my $current;
 
@@ -120,6 +123,35 @@ sub origin {
     $self->set($name => $origin->addr());
 
     return $origin;
+}
+
+
+# The same for thousands of requests at once; the handler is that of
+# RCache::Throng.
+
+sub throng {
+    my ($self, $handler, %o) = @_;
+
+    my $name = delete $o{name} || 'ORIGIN';
+    my $origin = RCache::Throng->new(
+        dir => "$self->{dir}/" . lc $name, handler => $handler, %o
+    );
+
+    push @{ $self->{origins} }, $origin;
+    push @{ $self->{started} }, $origin;
+    $self->set($name => $origin->addr());
+
+    return $origin;
+}
+
+
+# Many clients at once, connected and waiting for go().
+
+sub crowd {
+    my ($self, %o) = @_;
+
+    return RCache::Crowd->new(dir => "$self->{dir}/crowd-"
+                              . ++$self->{crowds}, %o);
 }
 
 

@@ -950,7 +950,24 @@ rfc5861_windows_and_what_forbids_them(void **state)
                  60000);
     assert_int_equal(fresh.stale_while_revalidate, 5);
     assert_int_equal(fresh.flags,
+                     RCACHE_ENTRY_MUST_REVALIDATE | RCACHE_ENTRY_S_MAXAGE
+                     | RCACHE_ENTRY_SHARED);
+
+    /* one that did leaves nothing to s-maxage */
+
+    assert_fresh("Cache-Control: s-maxage=60, proxy-revalidate", 60000);
+    assert_int_equal(fresh.flags,
                      RCACHE_ENTRY_MUST_REVALIDATE | RCACHE_ENTRY_SHARED);
+
+    assert_fresh("Cache-Control: must-revalidate, s-maxage=60", 60000);
+    assert_int_equal(fresh.flags,
+                     RCACHE_ENTRY_MUST_REVALIDATE | RCACHE_ENTRY_SHARED);
+
+    /* in a field that is not in force it says nothing */
+
+    assert_fresh("Cache-Control: s-maxage=9\nCDN-Cache-Control: max-age=60",
+                 60000);
+    assert_int_equal(fresh.flags, 0);
 }
 
 

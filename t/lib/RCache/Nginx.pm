@@ -28,16 +28,16 @@ sub module {
 
 # %o: dir; http: what is in the http block, with %%NAME%% for what vars
 # gives and %%PORT%%, %%PORT_ANY%% for free ports; main: what stands outside
-# of it; workers; redis: for settle(); settle: 0 if that is not needed; plain:
-# without the module.
+# of it; workers; connections: of each worker; redis: for settle(); settle: 0
+# if that is not needed; plain: without the module.
 
 sub new {
     my ($class, %o) = @_;
 
     my $self = bless {
-        workers => 1, settle => 1, vars => {}, ports => {}, main => '',
-        http => '', tolerated => [], log_at => 0, entries => {}, asked => [],
-        %o
+        workers => 1, connections => 2048, settle => 1, vars => {},
+        ports => {}, main => '', http => '', tolerated => [], log_at => 0,
+        entries => {}, asked => [], %o
     }, $class;
 
     mkdir $self->{dir};
@@ -62,7 +62,7 @@ sub write_conf {
         "pid $dir/nginx.pid;", "error_log $dir/error.log "
             . ($ENV{TEST_LOG_LEVEL} || $self->{level} || 'info') . ';',
         ($ENV{TEST_NGINX_GLOBALS} || ''), $self->{main},
-        'events { worker_connections 2048; }', '',
+        "events { worker_connections $self->{connections}; }", '',
         'http {',
         (map { "    ${_}_temp_path $dir/${_}_temp;" }
             qw(client_body proxy fastcgi uwsgi scgi)),

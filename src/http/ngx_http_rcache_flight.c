@@ -1,0 +1,713 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+#include "ngx_http_rcache_flight.h"
+#include <openssl/rand.h>
+
+
+static ngx_http_rcache_flight_t *ngx_http_rcache_flight_create(
+    ngx_http_rcache_ctx_t *ctx);
+static ngx_http_rcache_flight_t *ngx_http_rcache_flight_copy(
+    ngx_http_rcache_flight_t *from);
+static void ngx_http_rcache_flight_destroy(ngx_http_rcache_flight_t *flight);
+static ngx_http_rcache_flight_t *ngx_http_rcache_flight_find(
+    ngx_http_rcache_zone_t *zone, ngx_str_t *lock, uint32_t hash);
+static void ngx_http_rcache_flight_token(ngx_http_rcache_flight_t *flight);
+static void ngx_http_rcache_flight_lead(ngx_http_rcache_flight_t *flight,
+    ngx_http_rcache_ctx_t *ctx);
+static void ngx_http_rcache_flight_unlist(ngx_http_rcache_flight_t *flight);
+static void ngx_http_rcache_flight_quiet(ngx_http_rcache_flight_t *flight);
+static void ngx_http_rcache_flight_event(ngx_event_t *ev);
+
+
+void
+ngx_http_rcache_flight_init(ngx_http_rcache_zone_t *zone)
+{
+    ngx_rbtree_init(&zone->fetches, &zone->sentinel,
+                    ngx_str_rbtree_insert_value);
+
+    ngx_queue_init(&zone->behind);
+}
+
+
+/* what is locked is the key that was looked up last */
+
+ngx_int_t
+ngx_http_rcache_lock_key(ngx_http_rcache_ctx_t *ctx)
+{
+    u_char     *p;
+    ngx_str_t  *key;
+
+    key = ctx->marker ? &ctx->variant_key : &ctx->redis_key;
+
+    p = ngx_pnalloc(ctx->request->pool, key->len + sizeof(":l") - 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->lock_key.data = p;
+
+    p = ngx_cpymem(p, key->data, key->len);
+    p = ngx_cpymem(p, ":l", sizeof(":l") - 1);
+
+    ctx->lock_key.len = p - ctx->lock_key.data;
+
+    return NGX_OK;
+}
+
+
+ngx_http_rcache_turn_e
+ngx_http_rcache_flight_open(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_flight_t **flight)
+{
+    ngx_http_rcache_turn_e      turn;
+    ngx_http_rcache_flight_t   *f;
+    ngx_http_rcache_outcome_t   outcome;
+
+    *flight = NULL;
+
+    if (ngx_http_rcache_lock_key(ctx) != NGX_OK) {
+        return NGX_HTTP_RCACHE_TURN_LEAD;
+    }
+
+    f = ngx_http_rcache_flight_find(ctx->zone, &ctx->lock_key,
+                                    ngx_crc32_short(ctx->lock_key.data,
+                                                    ctx->lock_key.len));
+    if (f) {
+        *flight = f;
+
+        return (ctx->try && f->state != NGX_HTTP_RCACHE_FLIGHT_ASKING)
+               ? NGX_HTTP_RCACHE_TURN_BUSY : NGX_HTTP_RCACHE_TURN_WAIT;
+    }
+
+    f = ngx_http_rcache_flight_create(ctx);
+    if (f == NULL) {
+        return NGX_HTTP_RCACHE_TURN_LEAD;
+    }
+
+    turn = ngx_http_rcache_flight_enter(f, &outcome);
+
+    switch (turn) {
+
+    case NGX_HTTP_RCACHE_TURN_LEAD:
+        *flight = f;
+        return turn;
+
+    case NGX_HTTP_RCACHE_TURN_WAIT:
+        *flight = f;
+
+        f->state = NGX_HTTP_RCACHE_FLIGHT_BEHIND;
+        ngx_queue_insert_tail(&f->zone->behind, &f->behind);
+        ngx_add_timer(&f->timer, NGX_HTTP_RCACHE_POLL_BEHIND);
+
+        return ctx->try ? NGX_HTTP_RCACHE_TURN_BUSY : turn;
+
+    case NGX_HTTP_RCACHE_TURN_FOUND:
+        ctx->handed.len = outcome.payload.len;
+        ctx->handed.data = ngx_pnalloc(ctx->request->pool,
+                                       outcome.payload.len);
+
+        if (ctx->handed.data) {
+            ngx_memcpy(ctx->handed.data, outcome.payload.data,
+                       outcome.payload.len);
+        } else {
+            turn = NGX_HTTP_RCACHE_TURN_PASS;
+        }
+
+        ngx_free(outcome.payload.data);
+        break;
+
+    default:
+        break;
+    }
+
+    ngx_http_rcache_flight_destroy(f);
+
+    return turn;
+}
+
+
+ngx_http_rcache_turn_e
+ngx_http_rcache_flight_board(ngx_http_rcache_flight_t *flight,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    if (flight->state == NGX_HTTP_RCACHE_FLIGHT_ASKING
+        && flight->op == NULL
+        && !flight->event.posted
+        && ngx_http_rcache_flight_ask(flight) != NGX_OK)
+    {
+        ngx_http_rcache_flight_lead(flight, ctx);
+        return NGX_HTTP_RCACHE_TURN_LEAD;
+    }
+
+    ctx->flight = flight;
+    ngx_queue_insert_tail(&flight->waiters, &ctx->wait);
+
+    return NGX_HTTP_RCACHE_TURN_WAIT;
+}
+
+
+ngx_http_rcache_turn_e
+ngx_http_rcache_flight_join(ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_rcache_turn_e     turn;
+    ngx_http_rcache_flight_t  *flight;
+
+    turn = ngx_http_rcache_flight_open(ctx, &flight);
+
+    if (flight == NULL
+        || (turn != NGX_HTTP_RCACHE_TURN_LEAD
+            && turn != NGX_HTTP_RCACHE_TURN_WAIT))
+    {
+        return turn;
+    }
+
+    return ngx_http_rcache_flight_board(flight, ctx);
+}
+
+
+void
+ngx_http_rcache_flight_cancel(ngx_http_rcache_flight_t *flight)
+{
+    ngx_http_rcache_flight_land(flight, NGX_HTTP_RCACHE_TURN_LOOK, 'x', 0);
+}
+
+
+static ngx_http_rcache_flight_t *
+ngx_http_rcache_flight_create(ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_rcache_flight_t     model;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    ngx_memzero(&model, sizeof(ngx_http_rcache_flight_t));
+
+    model.zone = ctx->zone;
+    model.node.str = ctx->lock_key;
+    model.key = ctx->marker ? ctx->variant_key : ctx->redis_key;
+    model.seen = ctx->seen;
+
+    rlcf = ngx_http_get_module_loc_conf(ctx->request,
+                                        ngx_http_redis_proxy_cache_module);
+
+    model.age = rlcf->lock_age;
+    model.budget = rlcf->budget;
+    model.hit_for_miss = rlcf->hit_for_miss;
+    model.pause = rlcf->refresh_pause;
+
+    /* the lookup has shown that Redis does not answer */
+
+    model.remote = !ctx->impatient;
+
+    return ngx_http_rcache_flight_copy(&model);
+}
+
+
+/* another flight for the same key, of what is configured and known */
+
+static ngx_http_rcache_flight_t *
+ngx_http_rcache_flight_copy(ngx_http_rcache_flight_t *from)
+{
+    u_char                    *p;
+    size_t                     len;
+    ngx_str_t                 *lock;
+    ngx_pool_t                *pool;
+    ngx_http_rcache_flight_t  *flight;
+
+    lock = &from->node.str;
+    len = lock->len + from->key.len + from->seen.len + NGX_HTTP_RCACHE_TOKEN;
+
+    pool = ngx_create_pool(sizeof(ngx_http_rcache_flight_t) + len + 256,
+                           ngx_cycle->log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    flight = ngx_pcalloc(pool, sizeof(ngx_http_rcache_flight_t));
+    p = ngx_pnalloc(pool, len);
+
+    if (flight == NULL || p == NULL) {
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    flight->pool = pool;
+    flight->zone = from->zone;
+    flight->age = from->age;
+    flight->budget = from->budget;
+    flight->hit_for_miss = from->hit_for_miss;
+    flight->pause = from->pause;
+    flight->remote = from->remote;
+
+    flight->node.str.data = p;
+    flight->node.str.len = lock->len;
+    p = ngx_cpymem(p, lock->data, lock->len);
+
+    flight->key.data = p;
+    flight->key.len = from->key.len;
+    p = ngx_cpymem(p, from->key.data, from->key.len);
+
+    flight->token.data = p;
+    flight->token.len = NGX_HTTP_RCACHE_TOKEN;
+    p += NGX_HTTP_RCACHE_TOKEN;
+
+    flight->seen.data = p;
+    flight->seen.len = from->seen.len;
+
+    if (from->seen.len) {
+        ngx_memcpy(p, from->seen.data, from->seen.len);
+    }
+
+    ngx_http_rcache_flight_token(flight);
+
+    flight->hash = rcache_sum(lock->data, lock->len);
+
+    ngx_queue_init(&flight->waiters);
+
+    flight->sub.channel = flight->node.str;
+    flight->sub.handler = ngx_http_rcache_flight_heard;
+    flight->sub.data = flight;
+
+    flight->timer.handler = ngx_http_rcache_flight_timeout;
+    flight->timer.data = flight;
+    flight->timer.log = ngx_cycle->log;
+    flight->timer.cancelable = 1;
+
+    flight->event.handler = ngx_http_rcache_flight_event;
+    flight->event.data = flight;
+    flight->event.log = ngx_cycle->log;
+
+    flight->node.node.key = ngx_crc32_short(lock->data, lock->len);
+
+    ngx_rbtree_insert(&flight->zone->fetches, &flight->node.node);
+    flight->listed = 1;
+
+    return flight;
+}
+
+
+static void
+ngx_http_rcache_flight_destroy(ngx_http_rcache_flight_t *flight)
+{
+    ngx_http_rcache_flight_unlist(flight);
+    ngx_http_rcache_flight_quiet(flight);
+
+    if (flight->event.posted) {
+        ngx_delete_posted_event(&flight->event);
+    }
+
+    if (flight->cargo) {
+        ngx_destroy_pool(flight->cargo->pool);
+    }
+
+    ngx_destroy_pool(flight->pool);
+}
+
+
+static ngx_http_rcache_flight_t *
+ngx_http_rcache_flight_find(ngx_http_rcache_zone_t *zone, ngx_str_t *lock,
+    uint32_t hash)
+{
+    return (ngx_http_rcache_flight_t *)
+           ngx_str_rbtree_lookup(&zone->fetches, lock, hash);
+}
+
+
+/* no two fetches have the same, whatever instance they are on */
+
+static void
+ngx_http_rcache_flight_token(ngx_http_rcache_flight_t *flight)
+{
+    u_char  buf[NGX_HTTP_RCACHE_TOKEN / 2];
+
+    if (RAND_bytes(buf, sizeof(buf)) != 1) {
+        *(uint32_t *) &buf[0] = (uint32_t) ngx_random();
+        *(uint32_t *) &buf[4] = (uint32_t) ngx_random();
+        *(uint32_t *) &buf[8] = (uint32_t) (ngx_pid ^ ngx_current_msec);
+    }
+
+    (void) ngx_hex_dump(flight->token.data, buf, sizeof(buf));
+}
+
+
+/* it is this worker's turn: the first of those who wait leads */
+
+void
+ngx_http_rcache_flight_give(ngx_http_rcache_flight_t *flight)
+{
+    ngx_queue_t            *q;
+    ngx_http_rcache_ctx_t  *ctx;
+
+    ngx_http_rcache_flight_quiet(flight);
+
+    if (ngx_queue_empty(&flight->waiters)) {
+
+        /* all of them have left */
+
+        ngx_http_rcache_flight_unlock(flight, 'x', 0);
+        ngx_http_rcache_flight_land(flight, NGX_HTTP_RCACHE_TURN_LOOK, 'x', 0);
+        return;
+    }
+
+    q = ngx_queue_head(&flight->waiters);
+    ngx_queue_remove(q);
+
+    ctx = ngx_queue_data(q, ngx_http_rcache_ctx_t, wait);
+
+    ngx_http_rcache_flight_lead(flight, ctx);
+    ngx_http_rcache_flight_dismiss(flight);
+
+    ngx_http_rcache_told(ctx, NGX_HTTP_RCACHE_TURN_LEAD, NULL, 0);
+}
+
+
+static void
+ngx_http_rcache_flight_lead(ngx_http_rcache_flight_t *flight,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    flight->state = NGX_HTTP_RCACHE_FLIGHT_LEADING;
+    flight->leader = ctx;
+
+    ctx->flight = flight;
+    ctx->leader = 1;
+
+    ngx_str_null(&ctx->token);
+
+    if (flight->locked) {
+        ngx_memcpy(ctx->token_data, flight->token.data, flight->token.len);
+        ctx->token.data = ctx->token_data;
+        ctx->token.len = flight->token.len;
+    }
+
+    if (flight->placed) {
+        flight->placed = ngx_http_rcache_flights_renew(flight->zone->flights,
+                                                       flight->hash,
+                                                       flight->seq,
+                                                       flight->age);
+    }
+
+    ngx_add_timer(&flight->timer, flight->age);
+}
+
+
+/*
+ * The leader has had its time.  It goes on, but those who wait, and those who
+ * come, are another flight's.
+ */
+
+void
+ngx_http_rcache_flight_overtake(ngx_http_rcache_flight_t *flight)
+{
+    ngx_queue_t               *q;
+    ngx_http_rcache_ctx_t     *ctx;
+    ngx_http_rcache_flight_t  *next;
+
+    ngx_http_rcache_flight_unlist(flight);
+
+    if (ngx_queue_empty(&flight->waiters)) {
+        return;
+    }
+
+    next = ngx_http_rcache_flight_copy(flight);
+    if (next == NULL) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&flight->waiters);
+         q != ngx_queue_sentinel(&flight->waiters);
+         q = ngx_queue_next(q))
+    {
+        ctx = ngx_queue_data(q, ngx_http_rcache_ctx_t, wait);
+        ctx->flight = next;
+    }
+
+    ngx_queue_add(&next->waiters, &flight->waiters);
+    ngx_queue_init(&flight->waiters);
+
+    ngx_http_rcache_flight_start(next);
+}
+
+
+/* those who do not wait are told so */
+
+void
+ngx_http_rcache_flight_dismiss(ngx_http_rcache_flight_t *flight)
+{
+    ngx_queue_t             *q;
+    ngx_http_rcache_ctx_t   *ctx;
+
+    q = ngx_queue_head(&flight->waiters);
+
+    while (q != ngx_queue_sentinel(&flight->waiters)) {
+
+        ctx = ngx_queue_data(q, ngx_http_rcache_ctx_t, wait);
+
+        if (!ctx->try) {
+            q = ngx_queue_next(q);
+            continue;
+        }
+
+        ngx_queue_remove(q);
+        ctx->flight = NULL;
+
+        ngx_http_rcache_told(ctx, NGX_HTTP_RCACHE_TURN_BUSY, NULL, 0);
+
+        /* anything may have changed */
+
+        q = ngx_queue_head(&flight->waiters);
+    }
+}
+
+
+void
+ngx_http_rcache_flight_quit(ngx_http_rcache_ctx_t *ctx)
+{
+    if (ctx->flight == NULL) {
+        return;
+    }
+
+    if (ctx->leader) {
+        ngx_http_rcache_flight_end(ctx, 'x', 0);
+        return;
+    }
+
+    ngx_queue_remove(&ctx->wait);
+    ctx->flight = NULL;
+}
+
+
+void
+ngx_http_rcache_flight_end(ngx_http_rcache_ctx_t *ctx, u_char mark,
+    ngx_msec_t keep)
+{
+    ngx_http_rcache_flight_t  *flight;
+
+    flight = ngx_http_rcache_flight_store(ctx);
+    if (flight == NULL) {
+        return;
+    }
+
+    ngx_http_rcache_flight_unlock(flight, mark, keep);
+
+    switch (mark) {
+
+    case '-':
+        ngx_http_rcache_flight_land(flight, NGX_HTTP_RCACHE_TURN_PASS, mark,
+                                    keep);
+        return;
+
+    case '!':
+        ngx_http_rcache_flight_land(flight, NGX_HTTP_RCACHE_TURN_PAUSE, mark,
+                                    keep);
+        return;
+
+    default:
+        break;
+    }
+
+    if (ngx_queue_empty(&flight->waiters)) {
+        ngx_http_rcache_flight_land(flight, NGX_HTTP_RCACHE_TURN_LOOK, mark,
+                                    0);
+        return;
+    }
+
+    /* another one is to lead, and has to get the lock as the first did */
+
+    flight->state = NGX_HTTP_RCACHE_FLIGHT_ASKING;
+    ngx_http_rcache_flight_token(flight);
+
+    ngx_post_event(&flight->event, &ngx_posted_events);
+}
+
+
+ngx_http_rcache_flight_t *
+ngx_http_rcache_flight_store(ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_rcache_flight_t  *flight;
+
+    if (!ctx->leader) {
+        return NULL;
+    }
+
+    flight = ctx->flight;
+
+    ctx->flight = NULL;
+    ctx->leader = 0;
+
+    flight->leader = NULL;
+    flight->state = NGX_HTTP_RCACHE_FLIGHT_STORING;
+
+    ngx_add_timer(&flight->timer, flight->budget);
+
+    return flight;
+}
+
+
+void
+ngx_http_rcache_flight_storing(ngx_http_rcache_flight_t *flight,
+    ngx_http_rcache_write_t *write)
+{
+    write->flight = flight;
+    flight->write = write;
+}
+
+
+void
+ngx_http_rcache_flight_stored(ngx_http_rcache_flight_t *flight, ngx_int_t rc,
+    ngx_http_rcache_op_t *op, ngx_chain_t *payload, size_t size)
+{
+    flight->write = NULL;
+
+    if (rc == NGX_ERROR) {
+
+        /* Redis is gone, or has not taken it: the lock is of no use */
+
+        ngx_http_rcache_flight_unlock(flight, 'x', 0);
+    }
+
+    flight->locked = 0;
+
+    if (rc == NGX_DECLINED || flight->voided || payload == NULL) {
+        ngx_http_rcache_flight_look(flight);
+        return;
+    }
+
+    if (!ngx_queue_empty(&flight->waiters)) {
+        op->keep = 1;
+        flight->cargo = op;
+    }
+
+    flight->payload = payload;
+    flight->size = size;
+
+    ngx_http_rcache_flight_land(flight, NGX_HTTP_RCACHE_TURN_FOUND, '+', 0);
+}
+
+
+void
+ngx_http_rcache_flight_void(ngx_http_rcache_zone_t *zone, ngx_str_t *lock)
+{
+    ngx_http_rcache_flight_t  *flight;
+
+    ngx_http_rcache_flights_void(zone->flights,
+                                 rcache_sum(lock->data, lock->len));
+
+    flight = ngx_http_rcache_flight_find(zone, lock,
+                                         ngx_crc32_short(lock->data,
+                                                         lock->len));
+    if (flight == NULL) {
+        return;
+    }
+
+    if (flight->state == NGX_HTTP_RCACHE_FLIGHT_LEADING
+        || flight->state == NGX_HTTP_RCACHE_FLIGHT_STORING)
+    {
+        /* who comes from now on does not wait for this one */
+
+        flight->voided = 1;
+        flight->placed = 0;
+
+        ngx_http_rcache_flight_unlist(flight);
+    }
+}
+
+
+/* it is over: the workers of this instance are told, and then our own */
+
+void
+ngx_http_rcache_flight_land(ngx_http_rcache_flight_t *flight,
+    ngx_http_rcache_turn_e turn, u_char mark, ngx_msec_t keep)
+{
+    if (flight->voided && turn == NGX_HTTP_RCACHE_TURN_FOUND) {
+        turn = NGX_HTTP_RCACHE_TURN_LOOK;
+    }
+
+    flight->state = NGX_HTTP_RCACHE_FLIGHT_LANDING;
+    flight->turn = turn;
+
+    ngx_http_rcache_flight_unlist(flight);
+    ngx_http_rcache_flight_quiet(flight);
+
+    if (flight->op) {
+        ngx_http_rcache_op_detach(flight->op);
+        flight->op = NULL;
+    }
+
+    if (flight->placed) {
+        flight->placed = 0;
+
+        (void) ngx_http_rcache_flights_leave(flight->zone->flights,
+                                             flight->hash, flight->seq, mark,
+                                             flight->payload, flight->size,
+                                             keep);
+    }
+
+    ngx_post_event(&flight->event, &ngx_posted_events);
+}
+
+
+static void
+ngx_http_rcache_flight_unlist(ngx_http_rcache_flight_t *flight)
+{
+    if (flight->listed) {
+        flight->listed = 0;
+        ngx_rbtree_delete(&flight->zone->fetches, &flight->node.node);
+    }
+
+    if (flight->behind.next) {
+        ngx_queue_remove(&flight->behind);
+        flight->behind.next = NULL;
+    }
+}
+
+
+/* it expects nothing from outside any more */
+
+static void
+ngx_http_rcache_flight_quiet(ngx_http_rcache_flight_t *flight)
+{
+    if (flight->timer.timer_set) {
+        ngx_del_timer(&flight->timer);
+    }
+
+    if (flight->subscribed) {
+        flight->subscribed = 0;
+        ngx_http_rcache_unsubscribe(flight->zone->redis, &flight->sub);
+    }
+}
+
+
+static void
+ngx_http_rcache_flight_event(ngx_event_t *ev)
+{
+    ngx_http_rcache_flight_t *flight = ev->data;
+
+    ngx_queue_t            *q;
+    ngx_http_rcache_ctx_t  *ctx;
+
+    if (flight->state == NGX_HTTP_RCACHE_FLIGHT_ASKING) {
+
+        /* the leader gave up */
+
+        if (ngx_http_rcache_flight_ask(flight) != NGX_OK) {
+            ngx_http_rcache_flight_give(flight);
+        }
+
+        return;
+    }
+
+    while (!ngx_queue_empty(&flight->waiters)) {
+        q = ngx_queue_head(&flight->waiters);
+        ngx_queue_remove(q);
+
+        ctx = ngx_queue_data(q, ngx_http_rcache_ctx_t, wait);
+        ctx->flight = NULL;
+
+        ngx_http_rcache_told(ctx, flight->turn, flight->payload,
+                             flight->size);
+    }
+
+    ngx_http_rcache_flight_destroy(flight);
+}

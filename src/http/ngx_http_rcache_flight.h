@@ -1,0 +1,133 @@
+
+/*
+ * Private to the two files of a flight: ngx_http_rcache_flight.c, who leads
+ * and who waits in this worker, and ngx_http_rcache_rings.c, what the other
+ * workers and instances have to do with it.
+ *
+ * One fetch for all who ask.  A flight is what this worker knows of the fetch
+ * of one key: who leads it, and who waits for it.  It belongs to no request,
+ * so that anybody may leave.
+ *
+ *     ASKING    our lock, or another's?  Redis is asked
+ *     LEADING   a request of this worker fetches
+ *     STORING   it has, the entry is on its way to Redis
+ *     BEHIND    a request of another worker fetches
+ *     ABROAD    a request of another instance fetches
+ *     LANDING   it is over, those who wait are told
+ *
+ * The outer rings are asked only by a flight, so by one for many.  If Redis
+ * does not answer, a flight goes on without its lock.
+ *
+ * Who waits is told in a turn of the event loop of its own: never from inside
+ * of what another request does.
+ */
+
+
+#ifndef _NGX_HTTP_RCACHE_FLIGHT_H_INCLUDED_
+#define _NGX_HTTP_RCACHE_FLIGHT_H_INCLUDED_
+
+
+#include "ngx_http_rcache.h"
+
+
+/* another worker is asked again, in case a wake-up was lost; milliseconds */
+
+#define NGX_HTTP_RCACHE_POLL_BEHIND  100
+
+
+typedef enum {
+    NGX_HTTP_RCACHE_FLIGHT_ASKING = 0,
+    NGX_HTTP_RCACHE_FLIGHT_LEADING,
+    NGX_HTTP_RCACHE_FLIGHT_STORING,
+    NGX_HTTP_RCACHE_FLIGHT_BEHIND,
+    NGX_HTTP_RCACHE_FLIGHT_ABROAD,
+    NGX_HTTP_RCACHE_FLIGHT_LANDING
+} ngx_http_rcache_flight_state_e;
+
+
+struct ngx_http_rcache_flight_s {
+    ngx_str_node_t                   node;      /* by the name of the lock */
+    ngx_pool_t                      *pool;
+    ngx_http_rcache_zone_t          *zone;
+    ngx_http_rcache_flight_state_e   state;
+
+    ngx_str_t                        key;       /* of the entry, in Redis */
+    ngx_str_t                        seen;
+    ngx_str_t                        token;
+    uint64_t                         hash;      /* of the lock's name */
+    ngx_uint_t                       seq;       /* of our place */
+
+    ngx_msec_t                       age;
+    ngx_msec_t                       budget;
+    ngx_msec_t                       hit_for_miss;
+    ngx_msec_t                       pause;
+
+    ngx_http_rcache_ctx_t           *leader;
+    ngx_queue_t                      waiters;
+    ngx_queue_t                      behind;    /* in zone->behind */
+
+    ngx_http_rcache_op_t            *op;        /* being asked */
+    ngx_http_rcache_sub_t            sub;
+    ngx_event_t                      timer;
+    ngx_event_t                      event;     /* the next turn */
+
+    /* how it ended */
+    ngx_http_rcache_turn_e           turn;
+    ngx_chain_t                     *payload;
+    size_t                           size;
+    ngx_http_rcache_op_t            *cargo;     /* the payload is in it */
+
+    ngx_http_rcache_write_t         *write;     /* STORING */
+
+    unsigned                         listed:1;
+    unsigned                         remote:1;  /* Redis is to be asked */
+    unsigned                         placed:1;  /* in shared memory */
+    unsigned                         locked:1;  /* in Redis */
+    unsigned                         subscribed:1;
+    unsigned                         again:1;   /* ask once more */
+    unsigned                         voided:1;
+};
+
+
+/* ngx_http_rcache_flight.c */
+
+/* it is this worker's turn: the first of those who wait leads */
+void ngx_http_rcache_flight_give(ngx_http_rcache_flight_t *flight);
+
+/* those who do not wait are told so */
+void ngx_http_rcache_flight_dismiss(ngx_http_rcache_flight_t *flight);
+
+/* it is over, and why: those who wait are told at the end of this turn */
+void ngx_http_rcache_flight_land(ngx_http_rcache_flight_t *flight,
+    ngx_http_rcache_turn_e turn, u_char mark, ngx_msec_t keep);
+
+
+/* the leader takes too long: another one is to lead those who wait */
+void ngx_http_rcache_flight_overtake(ngx_http_rcache_flight_t *flight);
+
+
+/* ngx_http_rcache_rings.c */
+
+/* finds out who leads, for those who wait already */
+void ngx_http_rcache_flight_start(ngx_http_rcache_flight_t *flight);
+
+/* the ring of the instance: LEAD, WAIT, or what the outcome says */
+ngx_http_rcache_turn_e ngx_http_rcache_flight_enter(
+    ngx_http_rcache_flight_t *flight, ngx_http_rcache_outcome_t *outcome);
+
+/* the ring of all instances; NGX_DECLINED: Redis cannot be asked */
+ngx_int_t ngx_http_rcache_flight_ask(ngx_http_rcache_flight_t *flight);
+
+/* gives the lock in Redis back, if it is ours */
+void ngx_http_rcache_flight_unlock(ngx_http_rcache_flight_t *flight,
+    u_char mark, ngx_msec_t keep);
+
+/* the entry is in Redis, those who wait are to look */
+void ngx_http_rcache_flight_look(ngx_http_rcache_flight_t *flight);
+
+void ngx_http_rcache_flight_heard(ngx_http_rcache_sub_t *sub,
+    ngx_str_t *message);
+void ngx_http_rcache_flight_timeout(ngx_event_t *ev);
+
+
+#endif /* _NGX_HTTP_RCACHE_FLIGHT_H_INCLUDED_ */

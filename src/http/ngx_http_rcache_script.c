@@ -1,0 +1,212 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/*
+ * What has to be one step in Redis.  The lock of a key is a key of its own;
+ * its value is the token of the one who fetches, or a mark:
+ *
+ *     -  the response could not be cached: do not wait for one that can
+ *     !  the refresh failed: leave the upstream alone, serve what is stale
+ *     0  void: the entry was invalidated.  The lock is free, but who began
+ *        before that and has no lock does not store
+ *
+ * The end of a fetch is published on the channel of the lock's name: +
+ * stored, x given up, or the mark.  "Seen" are bytes 8 to 15 of an entry, its
+ * checksum, which tell one version from another.
+ *
+ * EVAL and not EVALSHA: a few hundred bytes are cheaper than to keep track of
+ * what a server, after a failover maybe, has in its script cache.
+ */
+
+
+#include "ngx_http_rcache.h"
+
+
+/*
+ * KEYS: entry, lock.  ARGV: token, its time in ms, what was seen of the entry.
+ * 0: the lock is ours.  1: the entry is another one by now.  Otherwise the
+ * value of the lock and the time it has left.
+ */
+
+static ngx_str_t  ngx_http_rcache_script_acquire = ngx_string(
+    "if redis.call('GETRANGE',KEYS[1],8,15)~=ARGV[3] then return 1 end "
+    "local l=redis.call('GET',KEYS[2]) "
+    "if l and l~='0' then return {l,redis.call('PTTL',KEYS[2])} end "
+    "redis.call('SET',KEYS[2],ARGV[1],'PX',ARGV[2]) "
+    "return 0"
+);
+
+
+/*
+ * KEYS: lock.  ARGV: token, what is published, the time in ms that it stays
+ * as a mark.
+ */
+
+static ngx_str_t  ngx_http_rcache_script_leave = ngx_string(
+    "if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 end "
+    "if ARGV[3]=='0' then redis.call('DEL',KEYS[1]) "
+    "else redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) end "
+    "redis.call('PUBLISH',KEYS[1],ARGV[2]) "
+    "return 1"
+);
+
+
+/*
+ * KEYS: entry, lock, and for a variant its marker.  ARGV: token, what was
+ * seen of the entry, TTL in ms, payload, how many bytes of the entry that is
+ * there the payload replaces (0: all); of the marker: what was seen of its
+ * generation, the new one, its TTL.
+ *
+ * The token "*" stores in any case; without one, or if the lock expired and
+ * nobody took it, what was seen must still be there.  0: it is not stored.
+ */
+
+static ngx_str_t  ngx_http_rcache_script_store = ngx_string(
+    "local l,v=redis.call('GET',KEYS[2]),ARGV[4] "
+    "if ARGV[1]~='*' then "
+      "if l then if l~=ARGV[1] then return 0 end "
+      "elseif redis.call('GETRANGE',KEYS[1],8,15)~=ARGV[2] then return 0 end "
+      "if KEYS[3] and redis.call('GETRANGE',KEYS[3],84,87)~=ARGV[6] "
+      "then return 0 end "
+    "end "
+    "if ARGV[5]~='0' then "
+      "local e=redis.call('GET',KEYS[1]) "
+      "if not e or e:sub(9,16)~=ARGV[2] then return 0 end "
+      "v=v..e:sub(ARGV[5]+1) "
+    "end "
+    "redis.call('SET',KEYS[1],v,'PX',ARGV[3]) "
+    "if KEYS[3] then redis.call('SET',KEYS[3],ARGV[7],'PX',ARGV[8]) end "
+    "if l then redis.call('DEL',KEYS[2]) redis.call('PUBLISH',KEYS[2],'+') end "
+    "return 1"
+);
+
+
+/* KEYS: entry, lock.  ARGV: the time in ms that the lock is void. */
+
+static ngx_str_t  ngx_http_rcache_script_void = ngx_string(
+    "redis.call('UNLINK',KEYS[1]) "
+    "redis.call('SET',KEYS[2],'0','PX',ARGV[1]) "
+    "redis.call('PUBLISH',KEYS[2],'x') "
+    "return 1"
+);
+
+
+ngx_int_t
+ngx_http_rcache_acquire_command(ngx_http_rcache_op_t *op, ngx_str_t *key,
+    ngx_str_t *lock, ngx_str_t *token, ngx_msec_t age, ngx_str_t *seen)
+{
+    u_char     buf[NGX_INT_T_LEN];
+    ngx_str_t  argv[8];
+
+    ngx_str_set(&argv[0], "EVAL");
+    argv[1] = ngx_http_rcache_script_acquire;
+    ngx_str_set(&argv[2], "2");
+    argv[3] = *key;
+    argv[4] = *lock;
+    argv[5] = *token;
+    argv[6].data = buf;
+    argv[6].len = ngx_sprintf(buf, "%M", age) - buf;
+    argv[7] = *seen;
+
+    return ngx_http_rcache_op_command(op, argv, 8, NULL);
+}
+
+
+ngx_int_t
+ngx_http_rcache_leave_command(ngx_http_rcache_op_t *op, ngx_str_t *lock,
+    ngx_str_t *token, u_char mark, ngx_msec_t keep)
+{
+    u_char     buf[NGX_INT_T_LEN];
+    ngx_str_t  argv[7];
+
+    ngx_str_set(&argv[0], "EVAL");
+    argv[1] = ngx_http_rcache_script_leave;
+    ngx_str_set(&argv[2], "1");
+    argv[3] = *lock;
+    argv[4] = *token;
+    argv[5].data = &mark;
+    argv[5].len = 1;
+    argv[6].data = buf;
+    argv[6].len = ngx_sprintf(buf, "%M", keep) - buf;
+
+    return ngx_http_rcache_op_command(op, argv, 7, NULL);
+}
+
+
+ngx_int_t
+ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_store_t *store)
+{
+    u_char      ttl[NGX_INT64_LEN], offset[NGX_SIZE_T_LEN];
+    u_char      marker_ttl[NGX_INT64_LEN];
+    ngx_str_t   argv[14], *arg;
+    ngx_uint_t  marker;
+
+    marker = (store->marker.len != 0);
+
+    arg = argv;
+
+    ngx_str_set(arg, "EVAL");
+    arg++;
+    *arg++ = ngx_http_rcache_script_store;
+
+    arg->data = (u_char *) (marker ? "3" : "2");
+    arg->len = 1;
+    arg++;
+
+    *arg++ = store->key;
+    *arg++ = store->lock;
+
+    if (marker) {
+        *arg++ = store->marker_key;
+    }
+
+    *arg++ = store->token;
+    *arg++ = store->seen;
+
+    arg->data = ttl;
+    arg->len = ngx_sprintf(ttl, "%L", store->ttl) - ttl;
+    arg++;
+
+    arg->data = NULL;
+    arg->len = store->size;
+    arg++;
+
+    arg->data = offset;
+    arg->len = ngx_sprintf(offset, "%uz", store->offset) - offset;
+    arg++;
+
+    if (marker) {
+        *arg++ = store->seen_generation;
+        *arg++ = store->marker;
+
+        arg->data = marker_ttl;
+        arg->len = ngx_sprintf(marker_ttl, "%L", store->marker_ttl)
+                   - marker_ttl;
+        arg++;
+    }
+
+    return ngx_http_rcache_op_command(op, argv, arg - argv, store->payload);
+}
+
+
+ngx_int_t
+ngx_http_rcache_void_command(ngx_http_rcache_op_t *op, ngx_str_t *key,
+    ngx_str_t *lock, ngx_msec_t time)
+{
+    u_char     buf[NGX_INT_T_LEN];
+    ngx_str_t  argv[6];
+
+    ngx_str_set(&argv[0], "EVAL");
+    argv[1] = ngx_http_rcache_script_void;
+    ngx_str_set(&argv[2], "2");
+    argv[3] = *key;
+    argv[4] = *lock;
+    argv[5].data = buf;
+    argv[5].len = ngx_sprintf(buf, "%M", time) - buf;
+
+    return ngx_http_rcache_op_command(op, argv, 6, NULL);
+}
