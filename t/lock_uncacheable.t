@@ -200,7 +200,7 @@ is(scalar(grep { $_->{status} == 200 } @got), 24, 'and have an answer');
 $leader = start(0, '/better');
 $origin->say('/better-1');
 answer($leader);
-is($redis->get('api:{/better}:l'), '-', 'a mark');
+ok(wait_for { ($redis->get('api:{/better}:l') // '') eq '-' }, 'a mark');
 $origin->say('/better-rest');
 is(get(1, '/better')->header('X-Cache'), 'MISS', 'then a better answer');
 ok($redis->wait_key('api:{/better}'), 'is stored');
