@@ -74,6 +74,7 @@ my @c = grep { m{^(?:src|t|bench)/.*\.[ch]$} || m{^[^/]*\.[ch]$} } @files;
 my @src = grep { m{^src/} || $_ eq $module } @c;
 
 check_form();
+check_pools();
 check_rooms();
 check_config();
 check_docs();
@@ -127,6 +128,26 @@ sub check_form {
             {
                 complain($file, $n, 'a // comment');
             }
+        }
+    }
+}
+
+
+# ngx_palloc() aligns the place before it compares it with the end, so a pool
+# whose end is not aligned gives out memory behind it.
+
+sub check_pools {
+    for my $file (@src) {
+        my $text = join "\n", lines($file);
+
+        while ($text =~ /\bngx_create_pool\(([^;]*);/g) {
+            my ($args, $before) = ($1, substr $text, 0, $-[0]);
+
+            next if $args =~ /^ngx_align\(.*NGX_POOL_ALIGNMENT\)/s
+                    || $args =~ /^NGX_HTTP_RCACHE_\w+_POOL,/;
+
+            complain($file, 1 + ($before =~ tr/\n//),
+                     'the size of a pool that is not aligned');
         }
     }
 }

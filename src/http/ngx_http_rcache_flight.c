@@ -219,7 +219,10 @@ ngx_http_rcache_flight_copy(ngx_http_rcache_flight_t *from)
     lock = &from->node.str;
     len = lock->len + from->key.len + from->seen.len + NGX_HTTP_RCACHE_TOKEN;
 
-    pool = ngx_create_pool(sizeof(ngx_http_rcache_flight_t) + len + 256,
+    /* as for an operation: the end of the pool must be aligned */
+
+    pool = ngx_create_pool(ngx_align(sizeof(ngx_http_rcache_flight_t) + len
+                                     + 256, NGX_POOL_ALIGNMENT),
                            ngx_cycle->log);
     if (pool == NULL) {
         return NULL;
@@ -645,6 +648,15 @@ ngx_http_rcache_flight_land(ngx_http_rcache_flight_t *flight,
     }
 
     ngx_post_event(&flight->event, &ngx_posted_events);
+}
+
+
+void
+ngx_http_rcache_flight_now(ngx_http_rcache_flight_t *flight)
+{
+    ngx_delete_posted_event(&flight->event);
+
+    ngx_http_rcache_flight_event(&flight->event);
 }
 
 

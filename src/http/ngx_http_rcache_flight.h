@@ -102,6 +102,9 @@ void ngx_http_rcache_flight_land(ngx_http_rcache_flight_t *flight,
     ngx_http_rcache_turn_e turn, u_char mark, ngx_msec_t keep);
 
 
+/* the same turn does: for a payload that may be gone at its end */
+void ngx_http_rcache_flight_now(ngx_http_rcache_flight_t *flight);
+
 /* the leader takes too long: another one is to lead those who wait */
 void ngx_http_rcache_flight_overtake(ngx_http_rcache_flight_t *flight);
 

@@ -424,6 +424,7 @@ ngx_http_rcache_flight_timeout(ngx_event_t *ev)
 
             ngx_http_rcache_flight_land(flight, NGX_HTTP_RCACHE_TURN_FOUND,
                                         '+', 0);
+            ngx_http_rcache_flight_now(flight);
         }
 
         return;

@@ -32,7 +32,14 @@ ngx_http_rcache_op_create(size_t size, ngx_log_t *log)
     ngx_pool_cleanup_t    *cln;
     ngx_http_rcache_op_t  *op;
 
-    pool = ngx_create_pool(ngx_max(size, NGX_MIN_POOL_SIZE), log);
+    /*
+     * ngx_palloc() aligns before it compares: if the end is not aligned it
+     * gives out what is behind it.
+     */
+
+    pool = ngx_create_pool(ngx_align(ngx_max(size, NGX_MIN_POOL_SIZE),
+                                     NGX_POOL_ALIGNMENT),
+                           log);
     if (pool == NULL) {
         return NULL;
     }
