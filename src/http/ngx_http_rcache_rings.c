@@ -553,7 +553,14 @@ ngx_http_rcache_flights_woken(void *data)
 
             flight = ngx_queue_data(q, ngx_http_rcache_flight_t, behind);
 
-            /* at once, but not from inside of this loop */
+            /*
+             * At once, but not from inside of this loop.  A timer that is set
+             * would be left as it is: the poll is too near.
+             */
+
+            if (flight->timer.timer_set) {
+                ngx_del_timer(&flight->timer);
+            }
 
             ngx_add_timer(&flight->timer, 0);
         }
