@@ -257,7 +257,6 @@ struct ngx_http_rcache_ctx_s {
     unsigned                       post:1;    /* its answer is a GET's too */
     unsigned                       impatient:1; /* Redis has failed it, it
                                                  waits no more */
-    unsigned                       refuse:1;  /* only-if-cached */
     unsigned                       rare:1;    /* not asked for often enough */
     unsigned                       far:1;     /* a range that is not worth
                                                  fetching all before it */
