@@ -38,10 +38,10 @@
 
 /* of times in milliseconds: far ahead, and far from overflow */
 
-#define RCACHE_ENTRY_TIME_MAX     ((int64_t) 1 << 60)
+#define RCACHE_ENTRY_TIME_MAX     ((uint64_t) 1 << 60)
 
 
-static int64_t rcache_entry_cut(int64_t n);
+static int64_t rcache_entry_cut(uint64_t n);
 static int rcache_entry_valid(const rcache_entry_t *e);
 static unsigned rcache_entry_head_status(const rcache_str_t *head);
 static u_char *rcache_put_str(u_char *p, const rcache_str_t *s);
@@ -295,40 +295,39 @@ rcache_entry_age(const rcache_entry_t *e, int64_t now)
 int64_t
 rcache_entry_staleness(const rcache_entry_t *e, int64_t now)
 {
-    int64_t  elapsed, lifetime;
+    int64_t  elapsed;
 
-    /* cut so far that no sum below overflows */
+    /* a difference without a sign fits, and is cut so that the last one does */
 
-    lifetime = rcache_entry_cut(e->lifetime);
-    elapsed = rcache_entry_cut(now) - rcache_entry_cut(e->created);
+    elapsed = (now < e->created)
+              ? -rcache_entry_cut((uint64_t) e->created - (uint64_t) now)
+              : rcache_entry_cut((uint64_t) now - (uint64_t) e->created);
 
-    return elapsed - lifetime;
+    return elapsed
+           - ((e->lifetime < 0)
+              ? -rcache_entry_cut(- (uint64_t) e->lifetime)
+              : rcache_entry_cut((uint64_t) e->lifetime));
 }
 
 
 static int64_t
-rcache_entry_cut(int64_t n)
+rcache_entry_cut(uint64_t n)
 {
-    if (n > RCACHE_ENTRY_TIME_MAX) {
-        return RCACHE_ENTRY_TIME_MAX;
-    }
-
-    return (n < -RCACHE_ENTRY_TIME_MAX) ? -RCACHE_ENTRY_TIME_MAX : n;
+    return (n > RCACHE_ENTRY_TIME_MAX) ? (int64_t) RCACHE_ENTRY_TIME_MAX
+                                       : (int64_t) n;
 }
 
 
 int
 rcache_entry_within(const rcache_entry_t *e, uint32_t window, int64_t now)
 {
-    int64_t  staleness;
+    /* staleness is cut, so it does not tell what is fresh for longer */
 
-    if (now < e->created) {
+    if (now < e->created || rcache_entry_fresh(e, now)) {
         return 0;
     }
 
-    staleness = rcache_entry_staleness(e, now);
-
-    return staleness >= 0 && staleness < (int64_t) window * 1000;
+    return rcache_entry_staleness(e, now) < (int64_t) window * 1000;
 }
 
 

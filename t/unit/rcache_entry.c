@@ -778,6 +778,18 @@ rfc5861_stale_windows(void **state)
 
     e.lifetime = INT64_MAX;
     assert_true(rcache_entry_staleness(&e, INT64_MIN) < 0);
+
+    /* found by the fuzzer: fresh, and in a stale window all the same */
+
+    assert_true(rcache_entry_fresh(&e, INT64_MAX));
+    assert_false(rcache_entry_within(&e, UINT32_MAX, INT64_MAX));
+
+    /* both far beyond what staleness is cut to */
+
+    e.created = INT64_MAX - 10000;
+    e.lifetime = 5000;
+    assert_true(rcache_entry_within(&e, 6, INT64_MAX));
+    assert_false(rcache_entry_within(&e, 5, INT64_MAX));
 }
 
 
