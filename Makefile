@@ -2,7 +2,8 @@
 #
 # Variables: NGINX (the nginx that the module is for), NGINX_SRC and
 # NGINX_CONFIGURE_ARGS (another one's sources and its configure arguments),
-# CC, DESTDIR, FUZZ_SECONDS; make run takes PORT, UPSTREAM and REDIS.
+# CC, DESTDIR; make fuzz takes FUZZ_SECONDS, make test FUZZ_RUNS, make run
+# PORT, UPSTREAM and REDIS.
 
 ifneq ($(origin CC), default)
 export CC

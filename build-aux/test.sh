@@ -73,7 +73,7 @@ report() {
 }
 
 
-: "${FUZZ_SECONDS:=3}"
+: "${FUZZ_RUNS:=50000}"
 
 rm -rf "$logs"
 mkdir -p "$logs"
@@ -84,8 +84,9 @@ step "build" build-aux/module.sh || report
 step "lint" build-aux/lint.sh || :
 step "unit tests" make -j "$jobs" unit || :
 step "t/" build-aux/prove.sh "$(find_nginx)" "$build/$module.so" || :
-step "fuzz, $FUZZ_SECONDS s a target" \
-    make -j "$jobs" fuzz FUZZ_SECONDS="$FUZZ_SECONDS" || :
+step "fuzz, $FUZZ_RUNS inputs a target" \
+    make -s -j "$jobs" fuzz FUZZ_SECONDS=60 FUZZ_RUNS="$FUZZ_RUNS" \
+         FUZZ_SEED=1 || :
 step "t/ with ASan and UBSan" build-aux/asan.sh || :
 
 report
