@@ -226,7 +226,7 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       0,
       NULL },
 
-    { ngx_string("redis_proxy_cache_status"),
+    { ngx_string("redis_proxy_cache_status_header"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_rcache_set_identity,
       NGX_HTTP_LOC_CONF_OFFSET,

@@ -26,7 +26,7 @@ my $nginx = $t->nginx(<<'CONF');
     server {
         listen  127.0.0.1:%%PORT%%;
 
-        redis_proxy_cache_status          edge-1;
+        redis_proxy_cache_status_header   edge-1;
         redis_proxy_cache_client_control  on;
 
         location / {
@@ -50,8 +50,8 @@ my $nginx = $t->nginx(<<'CONF');
         }
 
         location /none/ {
-            proxy_pass                http://%%ORIGIN%%;
-            redis_proxy_cache_status  off;
+            proxy_pass                       http://%%ORIGIN%%;
+            redis_proxy_cache_status_header  off;
         }
 
         location /uncached/ {

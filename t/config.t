@@ -253,17 +253,16 @@ my @wrong = (
         . ' redis_proxy_cache_early_refresh 2;',
         'redis_proxy_cache_early_refresh', 'duplicate' ],
 
-    (map { [ 'zone', "redis_proxy_cache_status '$_';",
-             'redis_proxy_cache_status', "\"$_\"", 'token' ] }
+    (map { [ 'zone', "redis_proxy_cache_status_header '$_';",
+             'redis_proxy_cache_status_header', "\"$_\"", 'token' ] }
         '', 'two words', '1edge', 'edge;hit', 'a"b', "caf\xc3\xa9"),
-    [ 'zone', 'redis_proxy_cache_status;', 'redis_proxy_cache_status',
-        'number of arguments' ],
-    [ 'zone', 'redis_proxy_cache_status a b;', 'redis_proxy_cache_status',
-        'number of arguments' ],
-    [ 'zone', 'redis_proxy_cache_status a; redis_proxy_cache_status b;',
-        'redis_proxy_cache_status', 'duplicate' ],
-    [ 'zone', 'redis_proxy_cache_status off; redis_proxy_cache_status b;',
-        'redis_proxy_cache_status', 'duplicate' ],
+    [ 'zone', 'redis_proxy_cache_status_header;',
+        'redis_proxy_cache_status_header', 'number of arguments' ],
+    [ 'zone', 'redis_proxy_cache_status_header a b;',
+        'redis_proxy_cache_status_header', 'number of arguments' ],
+    (map { [ 'zone', "redis_proxy_cache_status_header $_;"
+                 . ' redis_proxy_cache_status_header b;',
+             'redis_proxy_cache_status_header', 'duplicate' ] } 'a', 'off'),
 
     (map { [ 'zone', "redis_proxy_cache_via '$_';",
              'redis_proxy_cache_via', "\"$_\"", 'token' ] }
@@ -335,7 +334,7 @@ my @right = (
     [ 'zone', 'redis_proxy_cache_targeted_headers off;' ],
     [ 'zone', 'redis_proxy_cache_targeted_headers CDN-Cache-Control'
         . ' Surrogate-Control A B;' ],
-    (map { [ 'zone', "redis_proxy_cache_status $_;" ] }
+    (map { [ 'zone', "redis_proxy_cache_status_header $_;" ] }
         'off', 'nginx', 'edge-1.example', 'A'),
     [ 'zone', 'redis_proxy_cache_lock off; redis_proxy_cache_lock_timeout 0;'
         . ' redis_proxy_cache_lock_age 100ms; redis_proxy_cache_hit_for_miss'
@@ -364,8 +363,8 @@ my @right = (
         . ' off; redis_proxy_cache_max_variants 2; redis_proxy_cache_min_uses'
         . ' 2; redis_proxy_cache_max_range_offset 1m;'
         . ' redis_proxy_cache_ignore_headers Vary;'
-        . ' redis_proxy_cache_targeted_headers off; redis_proxy_cache_status'
-        . ' nginx;', '' ],
+        . ' redis_proxy_cache_targeted_headers off;'
+        . ' redis_proxy_cache_status_header nginx;', '' ],
     [ 'redis_proxy_cache_lock off; redis_proxy_cache_lock_timeout 1s;'
         . ' redis_proxy_cache_lock_age 1s; redis_proxy_cache_hit_for_miss 1s;'
         . ' redis_proxy_cache_use_stale error; redis_proxy_cache_refresh_pause'
