@@ -30,7 +30,7 @@ for group in "$@"; do
     test)
         packages="$packages binutils clang curl libclang-rt-dev libcmocka-dev
                   libpcre2-dev nginx openssl perl redis-server redis-tools
-                  zlib1g-dev"
+                  valgrind zlib1g-dev"
 
         # any node will do, and one of another origin may bring its npm
         command -v node > /dev/null || packages="$packages nodejs"

@@ -87,6 +87,7 @@ step "t/" build-aux/prove.sh "$(find_nginx)" "$build/$module.so" || :
 step "fuzz, $FUZZ_RUNS inputs a target" \
     make -s -j "$jobs" fuzz FUZZ_SECONDS=60 FUZZ_RUNS="$FUZZ_RUNS" \
          FUZZ_SEED=1 || :
+step "instructions a request" bench/regress || :
 step "t/ with ASan and UBSan" build-aux/asan.sh || :
 
 report
