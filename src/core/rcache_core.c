@@ -41,7 +41,13 @@ rcache_str_is(const rcache_str_t *s, const char *literal)
 
         /* a NUL in the string must not run past the end of the literal */
 
-        if (b == '\0' || rcache_lower(a) != rcache_lower(b)) {
+        if (b == '\0') {
+            return 0;
+        }
+
+        /* mostly both are written the same way */
+
+        if (a != b && rcache_lower(a) != rcache_lower(b)) {
             return 0;
         }
     }
@@ -61,7 +67,9 @@ rcache_str_same(const rcache_str_t *a, const rcache_str_t *b)
 
     for (i = 0; i < a->len; i++) {
 
-        if (rcache_lower(a->data[i]) != rcache_lower(b->data[i])) {
+        if (a->data[i] != b->data[i]
+            && rcache_lower(a->data[i]) != rcache_lower(b->data[i]))
+        {
             return 0;
         }
     }

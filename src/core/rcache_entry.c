@@ -341,20 +341,31 @@ rcache_sum(const u_char *p, size_t len)
 uint64_t
 rcache_sum_pieces(rcache_sum_next_pt next, void *data)
 {
-    size_t         len;
-    const u_char  *p;
+    size_t         len, more;
+    const u_char  *p, *next_p;
     XXH3_state_t   state;
 
+    len = next(data, &p);
+
+    if (len == 0) {
+        return rcache_sum((const u_char *) "", 0);
+    }
+
+    more = next(data, &next_p);
+
+    if (more == 0) {
+
+        /* one piece needs no state to be carried over */
+
+        return rcache_sum(p, len);
+    }
+
     (void) XXH3_64bits_reset(&state);
+    (void) XXH3_64bits_update(&state, p, len);
 
-    for ( ;; ) {
-        len = next(data, &p);
-
-        if (len == 0) {
-            break;
-        }
-
-        (void) XXH3_64bits_update(&state, p, len);
+    while (more) {
+        (void) XXH3_64bits_update(&state, next_p, more);
+        more = next(data, &next_p);
     }
 
     return XXH3_64bits_digest(&state);

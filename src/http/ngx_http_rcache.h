@@ -47,7 +47,7 @@
 
 #define NGX_HTTP_RCACHE_OFFLINE  0x20000000
 
-/* bytes of a lock's token */
+/* bytes of a lock's token: 12 in hex, see ngx_http_rcache_flight_token() */
 
 #define NGX_HTTP_RCACHE_TOKEN  24
 
@@ -91,6 +91,8 @@ typedef struct {
     ngx_queue_t                    behind;   /* those that wait for another
                                                 worker's */
     time_t                         reported; /* the last damaged entry */
+    uint32_t                       tokens;   /* drawn so far */
+    u_char                         token[8]; /* what they begin with */
 } ngx_http_rcache_zone_t;
 
 

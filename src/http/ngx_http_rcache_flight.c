@@ -30,6 +30,13 @@ ngx_http_rcache_flight_init(ngx_http_rcache_zone_t *zone)
                     ngx_str_rbtree_insert_value);
 
     ngx_queue_init(&zone->behind);
+
+    /* what the tokens of this worker have in common, and no other's */
+
+    if (RAND_bytes(zone->token, sizeof(zone->token)) != 1) {
+        *(uint32_t *) &zone->token[0] = (uint32_t) ngx_random();
+        *(uint32_t *) &zone->token[4] = (uint32_t) (ngx_pid ^ ngx_current_msec);
+    }
 }
 
 
@@ -318,20 +325,24 @@ ngx_http_rcache_flight_find(ngx_http_rcache_zone_t *zone, ngx_str_t *lock,
 }
 
 
-/* no two fetches have the same, whatever instance they are on */
+/*
+ * No two fetches have the same, whatever instance they are on.  It has to be
+ * unique, not secret, and random bytes for each would cost as much as the
+ * rest of the flight.
+ */
 
 static void
 ngx_http_rcache_flight_token(ngx_http_rcache_flight_t *flight)
 {
-    u_char  buf[NGX_HTTP_RCACHE_TOKEN / 2];
+    u_char                  *p;
+    uint32_t                 n;
+    ngx_http_rcache_zone_t  *zone;
 
-    if (RAND_bytes(buf, sizeof(buf)) != 1) {
-        *(uint32_t *) &buf[0] = (uint32_t) ngx_random();
-        *(uint32_t *) &buf[4] = (uint32_t) ngx_random();
-        *(uint32_t *) &buf[8] = (uint32_t) (ngx_pid ^ ngx_current_msec);
-    }
+    zone = flight->zone;
+    n = zone->tokens++;
 
-    (void) ngx_hex_dump(flight->token.data, buf, sizeof(buf));
+    p = ngx_hex_dump(flight->token.data, zone->token, sizeof(zone->token));
+    (void) ngx_hex_dump(p, (u_char *) &n, sizeof(n));
 }
 
 

@@ -278,7 +278,9 @@ ngx_http_rcache_head_headers(ngx_http_rcache_head_writer_t *w)
             continue;
         }
 
-        if (!rcache_head_valid(&h[i].key, &h[i].value)) {
+        /* what is written has been judged when it was counted */
+
+        if (w->p == NULL && !rcache_head_valid(&h[i].key, &h[i].value)) {
             return NGX_DECLINED;
         }
 
@@ -300,7 +302,14 @@ ngx_http_rcache_head_time(ngx_http_rcache_head_writer_t *w, char *name,
     key.len = ngx_strlen(name);
 
     value.data = buf;
-    value.len = ngx_http_time(buf, time) - buf;
+    value.len = sizeof(buf) - 1;
+
+    if (w->p) {
+
+        /* always of that length */
+
+        (void) ngx_http_time(buf, time);
+    }
 
     ngx_http_rcache_head_line(w, &key, &value);
 }
@@ -403,9 +412,7 @@ ngx_http_rcache_restore_line(ngx_http_request_t *r, rcache_str_t *name,
 
     for (hh = ngx_http_rcache_headers; hh->name.len; hh++) {
 
-        if (hh->name.len == name->len
-            && ngx_strncasecmp(hh->name.data, name->data, name->len) == 0)
-        {
+        if (rcache_str_same(&hh->name, name)) {
             return hh->handler(r, h, hh->offset);
         }
     }
