@@ -65,6 +65,9 @@
 /* a marker: responses under this key vary */
 #define RCACHE_ENTRY_VARY             0x0010
 
+/* the response is for the user in the key alone */
+#define RCACHE_ENTRY_PRIVATE          0x0400
+
 /* it is 5.2.2.10, s-maxage, alone that sets _MUST_REVALIDATE */
 #define RCACHE_ENTRY_S_MAXAGE         0x0020
 

@@ -26,6 +26,11 @@
     X(RANGE, "range", "over redis_proxy_cache_max_range_offset")              \
     X(KEY_EMPTY, "key_empty", "the key is empty")                             \
     X(KEY_TOO_LONG, "key_too_long", "the key is longer than 8192 bytes")      \
+    X(USER, "user", "nobody knows who the user is")                           \
+    X(UNKEYED, "unkeyed", "a header that redis_proxy_cache_unkeyed keeps out")\
+    X(BODY, "body", "a body that is not part of the key")                     \
+    X(PATH, "path", "a path that may be taken for another")                   \
+    X(ARGS, "args", "there are too many arguments")                           \
                                                                               \
     /* the lookup found nothing that may be served */                         \
     X(ABSENT, "absent", "there is no entry")                                  \

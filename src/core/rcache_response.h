@@ -83,6 +83,8 @@ typedef struct {
 
     unsigned      ignore;           /* RCACHE_IGNORE_* */
     unsigned      authorization:1;  /* the request had Authorization */
+    unsigned      user:1;           /* the user is part of the key, so what is
+                                       private can be stored */
     unsigned      partial:1;        /* the range is part of the key, so a 206
                                        is a whole for it */
     unsigned      heuristic:1;      /* RFC 9111, 4.2.2 is in use */
@@ -104,7 +106,7 @@ typedef struct {
     uint32_t      stale_if_error;
     uint32_t      flags;            /* of the entry: RCACHE_ENTRY_SHARED,
                                        _NO_CACHE, _MUST_REVALIDATE,
-                                       _S_MAXAGE, _HEURISTIC */
+                                       _S_MAXAGE, _HEURISTIC, _PRIVATE */
 } rcache_freshness_t;
 
 

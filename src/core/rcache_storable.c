@@ -106,7 +106,8 @@ rcache_response_storable(rcache_response_t *resp, int64_t valid,
                    | (cc->no_cache ? RCACHE_ENTRY_NO_CACHE : 0)
                    | (strict ? RCACHE_ENTRY_MUST_REVALIDATE : 0)
                    | (implied ? RCACHE_ENTRY_S_MAXAGE : 0)
-                   | (guess ? RCACHE_ENTRY_HEURISTIC : 0);
+                   | (guess ? RCACHE_ENTRY_HEURISTIC : 0)
+                   | (resp->user ? RCACHE_ENTRY_PRIVATE : 0);
 
     return RCACHE_REASON_NONE;
 }
@@ -152,7 +153,7 @@ rcache_response_forbidden(const rcache_response_t *resp)
         return RCACHE_REASON_NO_STORE;
     }
 
-    if (cc->private_) {
+    if (cc->private_ && !resp->user) {
         return RCACHE_REASON_PRIVATE;
     }
 
@@ -166,7 +167,7 @@ rcache_response_forbidden(const rcache_response_t *resp)
 
     /* RFC 9111, 3.5 */
 
-    if (resp->authorization && !resp->shared) {
+    if (resp->authorization && !resp->shared && !resp->user) {
         return RCACHE_REASON_AUTHORIZATION;
     }
 

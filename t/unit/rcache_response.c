@@ -300,6 +300,52 @@ rfc9111_4_1_vary(void **state)
 }
 
 
+/* what is private is, once the user is in the key */
+
+static void
+of_a_user(void **state)
+{
+    size_t             i;
+    rcache_response_t  resp;
+
+    static const struct {
+        const char       *headers;
+        rcache_reason_e   reason;
+    } rows[] = {
+        { "Cache-Control: private, max-age=60", RCACHE_REASON_NONE },
+        { "Cache-Control: max-age=60", RCACHE_REASON_NONE },
+        { "Cache-Control: private", RCACHE_REASON_NO_LIFETIME },
+        { "Cache-Control: no-store, max-age=60", RCACHE_REASON_NO_STORE },
+        { "Cache-Control: max-age=60\nSet-Cookie: a=b",
+          RCACHE_REASON_SET_COOKIE },
+        { "Cache-Control: max-age=60\nVary: *", RCACHE_REASON_VARY },
+        { "Cache-Control: max-age=60\nVary: Cookie", RCACHE_REASON_VARY },
+    };
+
+    (void) state;
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        resp = response(200, rows[i].headers);
+        resp.user = 1;
+        resp.authorization = 1;
+        resp.variants = 1;
+
+        assert_int_equal(rcache_response_storable(&resp, -1, 0, &fresh),
+                         rows[i].reason);
+
+        if (rows[i].reason == RCACHE_REASON_NONE) {
+            assert_true(fresh.flags & RCACHE_ENTRY_PRIVATE);
+        }
+    }
+
+    resp = response(200, "Cache-Control: max-age=60");
+
+    assert_int_equal(rcache_response_storable(&resp, -1, 0, &fresh),
+                     RCACHE_REASON_NONE);
+    assert_false(fresh.flags & RCACHE_ENTRY_PRIVATE);
+}
+
+
 static void
 rfc9111_3_5_authorization(void **state)
 {
@@ -1200,6 +1246,7 @@ main(void)
         cmocka_unit_test(set_cookie_is_one_clients),
         cmocka_unit_test(rfc9111_4_1_vary),
         cmocka_unit_test(rfc9111_3_5_authorization),
+        cmocka_unit_test(of_a_user),
         cmocka_unit_test(rfc9111_4_2_1_precedence),
         cmocka_unit_test(rfc9111_4_2_1_repeated_lines),
         cmocka_unit_test(any_clock_will_do),
