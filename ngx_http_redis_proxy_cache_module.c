@@ -51,6 +51,27 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       0,
       NULL },
 
+    { ngx_string("redis_proxy_cache_args"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_rcache_set_args,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_user"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_user,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_unkeyed"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_rcache_set_unkeyed,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("redis_proxy_cache_valid"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_http_rcache_set_valid,
@@ -405,6 +426,8 @@ ngx_http_rcache_create_loc_conf(ngx_conf_t *cf)
     conf->jitter = NGX_CONF_UNSET_UINT;
     conf->early_refresh = NGX_CONF_UNSET_UINT;
 
+    ngx_http_rcache_rules_create(&conf->rules);
+
     return conf;
 }
 
@@ -419,6 +442,13 @@ ngx_http_rcache_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (conf->key == NGX_CONF_UNSET_PTR) {
         conf->slice = prev->slice;
+        conf->rules.loose = prev->rules.loose;
+    }
+
+    if (ngx_http_rcache_rules_merge(cf, &prev->rules, &conf->rules)
+        != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
     }
 
     ngx_conf_merge_ptr_value(conf->key, prev->key, NULL);

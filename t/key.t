@@ -124,7 +124,7 @@ is($nginx->get('/plain?a=1&b=2')->logged('key'),
 
 # bytes that only a header can bring; the full key is kept apart from others
 
-for my $key ('a b', "t\tab", 'tr{ick}:l', 'x}:v:1', "\xc3\xa9", '%', '"q"') {
+for my $key ("t\tab", 'tr{ick}:l', 'x}:v:1', "\xc3\xa9", '%', '"q"') {
     (my $encoded = $key)
         =~ s/([{}\x00-\x20\x7f-\xff])/sprintf '%%%02X', ord $1/ge;
 
@@ -133,6 +133,16 @@ for my $key ('a b', "t\tab", 'tr{ick}:l', 'x}:v:1', "\xc3\xa9", '%', '"q"') {
     ok($redis->exists("p:{$encoded}"), 'is encoded in Redis');
     is($nginx->get('/raw', 'X-Key', $key)->verdict, 'HIT -', 'and found');
 }
+
+# a space separates the parts of a key, so one in front of them is doubled
+
+is($nginx->get('/raw', 'X-Key', 'a b')->verdict, 'MISS -',
+   'a key with a blank');
+$nginx->settle();
+ok($redis->exists('p:{a%20%20b}'), 'has two of them in Redis');
+is($nginx->get('/raw', 'X-Key', 'a b')->verdict, 'HIT -', 'and is found');
+is($nginx->get('/raw', 'X-Key', 'a  b')->verdict, 'MISS -',
+   'two blanks are another key');
 
 $nginx->get('/raw', 'X-Key', 'case');
 $nginx->settle();

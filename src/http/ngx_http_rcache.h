@@ -29,6 +29,8 @@
 #include "../redis/ngx_http_rcache_redis.h"
 #include "../shm/ngx_http_rcache_health.h"
 
+#include "ngx_http_rcache_rules.h"
+
 
 /*
  * No entry has a body of more than 60 MiB; with the headers that gives the
@@ -143,6 +145,7 @@ typedef struct {
     ngx_http_handler_pt            handler;  /* what slices go around */
     ngx_str_t                      identity; /* in Cache-Status; empty: off */
     ngx_str_t                      via;      /* value of Via; empty: off */
+    ngx_http_rcache_rules_conf_t   rules;
 } ngx_http_rcache_loc_conf_t;
 
 
@@ -198,8 +201,10 @@ struct ngx_http_rcache_ctx_s {
     ngx_http_rcache_status_e       status;
     rcache_reason_e                reason;
 
+    ngx_str_t                      base;     /* what the key begins with */
     ngx_str_t                      key;
     ngx_str_t                      redis_key;
+    ngx_http_rcache_rules_ctx_t    rules;
 
     /* what the responses under this key vary with, if they do */
     rcache_entry_t                *marker;
@@ -282,13 +287,14 @@ struct ngx_http_rcache_ctx_s {
 /*
  * ngx_http_rcache_conf.c: setters of directives, and what they share.
  * bad_value logs and returns NGX_CONF_ERROR; parameter is true if value is
- * "name" and sets the rest of it.
+ * "name" and sets the rest of it; is_token, RFC 9110, 5.6.2.
  */
 
 char *ngx_http_rcache_bad_value(ngx_conf_t *cf, ngx_str_t *value,
     char *right);
 ngx_uint_t ngx_http_rcache_parameter(ngx_str_t *value, char *name,
     ngx_str_t *rest);
+ngx_uint_t ngx_http_rcache_is_token(ngx_str_t *value);
 char *ngx_http_rcache_parameter_msec(ngx_conf_t *cf, ngx_str_t *value,
     ngx_str_t *rest, ngx_msec_t *to);
 
@@ -460,10 +466,16 @@ ngx_uint_t ngx_http_rcache_has_validator(rcache_entry_t *entry);
 rcache_reason_e ngx_http_rcache_rare(ngx_http_rcache_loc_conf_t *rlcf,
     ngx_http_rcache_ctx_t *ctx);
 
-/* ngx_http_rcache_key.c: sets ctx->key; NGX_OK, NGX_ERROR */
+/*
+ * ngx_http_rcache_key.c: sets ctx->key, from the URI or the expression, which
+ * is ctx->base, and the parts of ctx->rules; NGX_OK, NGX_ERROR.  redis_key
+ * encodes one.
+ */
 
 ngx_int_t ngx_http_rcache_make_key(ngx_http_request_t *r,
     ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx);
+ngx_int_t ngx_http_rcache_redis_key(ngx_http_request_t *r,
+    ngx_http_rcache_zone_t *zone, ngx_str_t *key, ngx_str_t *redis_key);
 
 /*
  * ngx_http_rcache_detached.c: a request like r that has no client: a main

@@ -98,6 +98,11 @@ ngx_http_rcache_capture_create(ngx_http_request_t *r,
         return NULL;
     }
 
+    if (ctx->rules.user.len && ngx_http_rcache_user_mark(r) != NGX_OK) {
+        *reason = RCACHE_REASON_NO_MEMORY;
+        return NULL;
+    }
+
     if (ngx_http_rcache_head_size(r, &resp, &size) != NGX_OK) {
         *reason = RCACHE_REASON_HEADERS;
         return NULL;

@@ -13,9 +13,6 @@
 #include "ngx_http_rcache.h"
 
 
-static ngx_uint_t ngx_http_rcache_is_token(ngx_str_t *value);
-
-
 char *
 ngx_http_rcache_bad_value(ngx_conf_t *cf, ngx_str_t *value, char *right)
 {
@@ -162,6 +159,8 @@ ngx_http_rcache_set_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     rlcf->slice = (ngx_strstr(value[1].data, "$slice_range") != NULL
                    || ngx_strstr(value[1].data, "${slice_range}") != NULL);
+
+    rlcf->rules.loose = ngx_http_rcache_rules_loose(&value[1]);
 
     return NGX_CONF_OK;
 }
@@ -458,7 +457,7 @@ ngx_http_rcache_set_ignore(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_rcache_is_token(ngx_str_t *value)
 {
     size_t  i;

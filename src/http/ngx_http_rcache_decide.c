@@ -146,7 +146,8 @@ ngx_http_rcache_collapses(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     if (ctx->forced
         || ctx->no_store
-        || (r->headers_in.authorization && !ctx->stale_use)
+        || (r->headers_in.authorization && !ctx->stale_use
+            && ctx->rules.user.len == 0)
         || (r->method == NGX_HTTP_HEAD && !rlcf->convert_head))
     {
         return 0;

@@ -481,6 +481,8 @@ ngx_http_rcache_detached_ctx(ngx_http_request_t *dr,
 
     if (ngx_http_rcache_detached_entry(pool, &ctx->entry, &from->entry)
         != NGX_OK
+        || ngx_http_rcache_copy_str(pool, &ctx->rules.user, &from->rules.user)
+           != NGX_OK
         || ngx_http_rcache_copy_str(pool, &ctx->key, &from->key) != NGX_OK
         || ngx_http_rcache_copy_str(pool, &ctx->redis_key,
                                         &from->redis_key)

@@ -22,6 +22,8 @@
 
 static ngx_int_t ngx_http_rcache_invalidate_uri(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, char *name, ngx_str_t *redis_key);
+static ngx_int_t ngx_http_rcache_invalidate_args(ngx_http_request_t *r,
+    ngx_str_t *uri);
 static ngx_table_elt_t *ngx_http_rcache_find_header(ngx_list_t *list,
     char *name);
 
@@ -144,8 +146,7 @@ static ngx_int_t
 ngx_http_rcache_invalidate_uri(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, char *name, ngx_str_t *redis_key)
 {
-    u_char           *p;
-    ngx_str_t         key;
+    ngx_str_t         base, key;
     ngx_table_elt_t  *h;
 
     /* as the client sees it, after proxy_redirect; or, if it is hidden, not */
@@ -161,31 +162,62 @@ ngx_http_rcache_invalidate_uri(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    key.data = ngx_pnalloc(r->pool, rcache_uri_size(&ctx->key, &h->value));
-    if (key.data == NULL) {
+    base.data = ngx_pnalloc(r->pool, rcache_uri_size(&ctx->base, &h->value));
+    if (base.data == NULL) {
         return NGX_ERROR;
     }
 
-    if (rcache_uri_resolve(key.data, &key.len, &ctx->key, &h->value)
-        != RCACHE_OK
-        || key.len > RCACHE_KEY_MAX)
+    if (rcache_uri_resolve(base.data, &base.len, &ctx->base, &h->value)
+        != RCACHE_OK)
     {
         return NGX_DECLINED;
     }
 
-    p = ngx_pnalloc(r->pool, rcache_key_size(ctx->zone->prefix.len));
-    if (p == NULL) {
+    /* what else is in the key is the same for it */
+
+    if (ngx_http_rcache_invalidate_args(r, &base) != NGX_OK
+        || ngx_http_rcache_rules_key(r, ctx, &base, &key) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    redis_key->data = p;
+    if (key.len > RCACHE_KEY_MAX) {
+        return NGX_DECLINED;
+    }
 
-    p = rcache_key_encode(p, &ctx->zone->prefix, &key);
+    return ngx_http_rcache_redis_key(r, ctx->zone, &key, redis_key);
+}
+
+
+/* redis_proxy_cache_args, for a URI whose memory can be written to */
+
+static ngx_int_t
+ngx_http_rcache_invalidate_args(ngx_http_request_t *r, ngx_str_t *uri)
+{
+    u_char     *p;
+    ngx_str_t   query, args;
+
+    p = ngx_strlchr(uri->data, uri->data + uri->len, '?');
+
     if (p == NULL) {
+        return NGX_OK;
+    }
+
+    query.data = p + 1;
+    query.len = uri->data + uri->len - query.data;
+
+    if (ngx_http_rcache_args_query(r, &query, &args) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    redis_key->len = p - redis_key->data;
+    if (args.len == 0) {
+        uri->len = p - uri->data;
+        return NGX_OK;
+    }
+
+    ngx_memmove(query.data, args.data, args.len);
+
+    uri->len = query.data + args.len - uri->data;
 
     return NGX_OK;
 }

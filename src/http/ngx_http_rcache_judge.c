@@ -172,8 +172,14 @@ ngx_http_rcache_use(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     tp = ngx_timeofday();
     now = (int64_t) tp->sec * 1000 + tp->msec;
 
+    if (((ctx->entry.flags & RCACHE_ENTRY_PRIVATE) != 0)
+        != (ctx->rules.user.len != 0))
+    {
+        return RCACHE_REASON_OTHER_KEY;
+    }
+
     if (r->headers_in.authorization
-        && !(ctx->entry.flags & RCACHE_ENTRY_SHARED))
+        && !(ctx->entry.flags & (RCACHE_ENTRY_SHARED|RCACHE_ENTRY_PRIVATE)))
     {
         ctx->status = NGX_HTTP_RCACHE_BYPASS;
         return RCACHE_REASON_AUTHORIZATION;

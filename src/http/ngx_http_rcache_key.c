@@ -8,41 +8,58 @@
 
 
 static ngx_int_t ngx_http_rcache_default_key(ngx_http_request_t *r,
-    ngx_str_t *key);
+    ngx_http_rcache_loc_conf_t *rlcf, ngx_str_t *key);
 
 
 ngx_int_t
 ngx_http_rcache_make_key(ngx_http_request_t *r,
     ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx)
 {
-    u_char  *p;
-
     if (rlcf->key == NULL) {
-        if (ngx_http_rcache_default_key(r, &ctx->key) != NGX_OK) {
+        if (ngx_http_rcache_default_key(r, rlcf, &ctx->base) != NGX_OK) {
             return NGX_ERROR;
         }
 
-    } else if (ngx_http_complex_value(r, rlcf->key, &ctx->key) != NGX_OK) {
+    } else if (ngx_http_complex_value(r, rlcf->key, &ctx->base) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (ctx->key.len == 0 || ctx->key.len > RCACHE_KEY_MAX) {
+    if (ctx->base.len == 0) {
         return NGX_OK;
     }
 
-    p = ngx_pnalloc(r->pool, rcache_key_size(ctx->zone->prefix.len));
+    if (ngx_http_rcache_rules_key(r, ctx, &ctx->base, &ctx->key) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->key.len > RCACHE_KEY_MAX) {
+        return NGX_OK;
+    }
+
+    return ngx_http_rcache_redis_key(r, ctx->zone, &ctx->key,
+                                     &ctx->redis_key);
+}
+
+
+ngx_int_t
+ngx_http_rcache_redis_key(ngx_http_request_t *r, ngx_http_rcache_zone_t *zone,
+    ngx_str_t *key, ngx_str_t *redis_key)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(r->pool, rcache_key_size(zone->prefix.len));
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    ctx->redis_key.data = p;
+    redis_key->data = p;
 
-    p = rcache_key_encode(p, &ctx->zone->prefix, &ctx->key);
+    p = rcache_key_encode(p, &zone->prefix, key);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    ctx->redis_key.len = p - ctx->redis_key.data;
+    redis_key->len = p - redis_key->data;
 
     return NGX_OK;
 }
@@ -56,12 +73,13 @@ ngx_http_rcache_make_key(ngx_http_request_t *r,
  */
 
 static ngx_int_t
-ngx_http_rcache_default_key(ngx_http_request_t *r, ngx_str_t *key)
+ngx_http_rcache_default_key(ngx_http_request_t *r,
+    ngx_http_rcache_loc_conf_t *rlcf, ngx_str_t *key)
 {
     u_char                    *p;
     size_t                     len;
     uintptr_t                  escape;
-    ngx_str_t                  scheme, *host;
+    ngx_str_t                  scheme, *host, uri, args;
     ngx_http_core_srv_conf_t  *cscf;
 
     ngx_str_set(&scheme, "http://");
@@ -86,16 +104,33 @@ ngx_http_rcache_default_key(ngx_http_request_t *r, ngx_str_t *key)
 
     len = scheme.len + host->len;
 
-    if (r->valid_unparsed_uri) {
-        len += r->unparsed_uri.len;
-        escape = 0;
+    uri = r->unparsed_uri;
+    args = r->args;
+    escape = 0;
+
+    if (rlcf->rules.args && ngx_http_rcache_args(r, &args) != NGX_OK) {
+
+        /* of a request that will not be cached */
+
+        args = r->args;
+    }
+
+    if (!r->valid_unparsed_uri) {
+        uri = r->uri;
+        escape = 2 * ngx_escape_uri(NULL, uri.data, uri.len, NGX_ESCAPE_URI);
+
+    } else if (rlcf->rules.args) {
+        p = ngx_strlchr(uri.data, uri.data + uri.len, '?');
+
+        if (p) {
+            uri.len = p - uri.data;
+        }
 
     } else {
-        escape = 2 * ngx_escape_uri(NULL, r->uri.data, r->uri.len,
-                                    NGX_ESCAPE_URI);
-
-        len += r->uri.len + escape + sizeof("?") - 1 + r->args.len;
+        args.len = 0;
     }
+
+    len += uri.len + escape + sizeof("?") - 1 + args.len;
 
     p = ngx_pnalloc(r->pool, len);
     if (p == NULL) {
@@ -107,22 +142,16 @@ ngx_http_rcache_default_key(ngx_http_request_t *r, ngx_str_t *key)
     p = ngx_cpymem(p, scheme.data, scheme.len);
     p = ngx_cpymem(p, host->data, host->len);
 
-    if (r->valid_unparsed_uri) {
-        p = ngx_cpymem(p, r->unparsed_uri.data, r->unparsed_uri.len);
+    if (escape) {
+        p = (u_char *) ngx_escape_uri(p, uri.data, uri.len, NGX_ESCAPE_URI);
 
     } else {
+        p = ngx_cpymem(p, uri.data, uri.len);
+    }
 
-        if (escape) {
-            p = (u_char *) ngx_escape_uri(p, r->uri.data, r->uri.len,
-                                          NGX_ESCAPE_URI);
-        } else {
-            p = ngx_cpymem(p, r->uri.data, r->uri.len);
-        }
-
-        if (r->args.len) {
-            *p++ = '?';
-            p = ngx_cpymem(p, r->args.data, r->args.len);
-        }
+    if (args.len) {
+        *p++ = '?';
+        p = ngx_cpymem(p, args.data, args.len);
     }
 
     key->len = p - key->data;

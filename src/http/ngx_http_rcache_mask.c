@@ -48,6 +48,11 @@ ngx_http_rcache_mask(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return NGX_ERROR;
     }
 
+    if (ngx_http_rcache_args_show(r, ctx) != NGX_OK) {
+        ngx_http_rcache_unmask(r, ctx);
+        return NGX_ERROR;
+    }
+
     if (r->method == NGX_HTTP_HEAD && rlcf->convert_head) {
         ctx->head = 1;
         r->method = NGX_HTTP_GET;
@@ -218,6 +223,8 @@ void
 ngx_http_rcache_unmask(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
     ngx_list_t  *list;
+
+    ngx_http_rcache_args_unshow(r, ctx);
 
     if (ctx->head) {
         ctx->head = 0;

@@ -50,6 +50,12 @@ ngx_http_rcache_policy(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
+    ctx->reason = ngx_http_rcache_rules_judge(r, ctx);
+
+    if (ctx->reason != RCACHE_REASON_NONE) {
+        return NGX_DECLINED;
+    }
+
     ctx->far = ngx_http_rcache_far_range(r, rlcf);
 
     if (ngx_http_rcache_make_key(r, rlcf, ctx) != NGX_OK) {
@@ -100,6 +106,8 @@ ngx_http_rcache_unsafe(ngx_http_request_t *r,
     {
         return NGX_DECLINED;
     }
+
+    (void) ngx_http_rcache_rules_judge(r, ctx);
 
     if (ngx_http_rcache_make_key(r, rlcf, ctx) == NGX_OK
         && ctx->redis_key.len)

@@ -26,6 +26,7 @@ ngx_http_rcache_response_init(ngx_http_request_t *r,
 
     resp->ignore = rlcf->ignore | ngx_http_rcache_upstream_ignores(r);
     resp->authorization = (r->headers_in.authorization != NULL);
+    resp->user = (ctx->rules.user.len != 0);
     resp->partial = rlcf->slice;
     resp->heuristic = rlcf->heuristic && !ctx->post;
     resp->variants = (rlcf->max_variants != 0);
@@ -110,9 +111,12 @@ static void
 ngx_http_rcache_response_list(ngx_http_request_t *r, rcache_response_t *resp,
     ngx_list_t *list)
 {
+    ngx_str_t         length;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
+
+    ngx_str_null(&length);
 
     part = &list->part;
     h = part->elts;
@@ -127,6 +131,17 @@ ngx_http_rcache_response_list(ngx_http_request_t *r, rcache_response_t *resp,
             part = part->next;
             h = part->elts;
             i = 0;
+        }
+
+        /* nginx before 1.23 believes the last one, and the rest is lost */
+
+        if (rcache_str_is(&h[i].key, "Content-Length")) {
+
+            if (length.data && !rcache_str_same(&length, &h[i].value)) {
+                resp->malformed = 1;
+            }
+
+            length = h[i].value;
         }
 
         /*

@@ -38,6 +38,10 @@ ngx_http_rcache_revalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return NGX_ERROR;
     }
 
+    if (ctx->rules.user.len && ngx_http_rcache_user_mark(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ctx->reason = ngx_http_rcache_freshen(r, ctx, said, n);
     ctx->status = NGX_HTTP_RCACHE_REVALIDATED;
     ctx->stored = (ctx->reason == RCACHE_REASON_NONE);

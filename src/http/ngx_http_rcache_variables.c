@@ -13,6 +13,8 @@ static ngx_int_t ngx_http_rcache_variable_reason(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_rcache_variable_key(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_rcache_variable_args(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_rcache_variable_validator(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_rcache_variable_age(ngx_http_request_t *r,
@@ -38,6 +40,9 @@ static ngx_http_variable_t  ngx_http_rcache_variables[] = {
 
     { ngx_string("redis_proxy_cache_key"), NULL,
       ngx_http_rcache_variable_key, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("redis_proxy_cache_args"), NULL,
+      ngx_http_rcache_variable_args, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("redis_proxy_cache_last_modified"), NULL,
       ngx_http_rcache_variable_validator, (uintptr_t) "last-modified",
@@ -103,6 +108,28 @@ ngx_http_rcache_variable_key(ngx_http_request_t *r,
     }
 
     return ngx_http_rcache_variable_set(v, &ctx->key);
+}
+
+
+/* the query as it is in the key */
+
+static ngx_int_t
+ngx_http_rcache_variable_args(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t  args;
+
+    switch (ngx_http_rcache_args(r, &args)) {
+
+    case NGX_OK:
+        return ngx_http_rcache_variable_set(v, &args);
+
+    case NGX_DECLINED:
+        return ngx_http_rcache_variable_set(v, &r->args);
+
+    default: /* NGX_ERROR */
+        return NGX_ERROR;
+    }
 }
 
 

@@ -1,0 +1,180 @@
+
+/*
+ * What counts in a request, and what may not be cached because of what it is:
+ * the arguments, the user, unkeyed headers, the path, and the parts of the key
+ * that come of them.  The files ngx_http_rcache_rules*.c and _args.c, _user.c,
+ * _unkeyed.c; policy, key and mask call them.
+ */
+
+
+#ifndef _NGX_HTTP_RCACHE_RULES_H_INCLUDED_
+#define _NGX_HTTP_RCACHE_RULES_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "../core/rcache_args.h"
+#include "../core/rcache_parts.h"
+#include "../core/rcache_path.h"
+#include "../core/rcache_private.h"
+#include "../core/rcache_reason.h"
+
+
+/* bytes of the part of a user in the key */
+
+#define NGX_HTTP_RCACHE_USER_PART  (sizeof(" user=") - 1 + RCACHE_PART_USER)
+
+
+struct ngx_http_rcache_ctx_s;
+
+
+/* redis_proxy_cache_args */
+
+typedef enum {
+    NGX_HTTP_RCACHE_ARGS_OFF = 0,
+    NGX_HTTP_RCACHE_ARGS_ALL,
+    NGX_HTTP_RCACHE_ARGS_KEEP,
+    NGX_HTTP_RCACHE_ARGS_DROP
+} ngx_http_rcache_args_mode_e;
+
+
+typedef struct {
+    ngx_str_t                      text;     /* a name, or with wildcards */
+    ngx_uint_t                     wild;     /* unsigned  wild:1; */
+#if (NGX_PCRE)
+    ngx_regex_t                   *regex;    /* NULL: text */
+#endif
+} ngx_http_rcache_args_rule_t;
+
+
+typedef struct {
+    ngx_http_rcache_args_mode_e    mode;
+    ngx_array_t                    rules;    /* ngx_http_rcache_args_rule_t */
+    ngx_uint_t                     sort;     /* unsigned  sort:1; */
+    ngx_uint_t                     drop_empty; /* unsigned  drop_empty:1; */
+    ngx_uint_t                     upstream; /* unsigned  upstream:1;
+                                                it gets what the key has */
+} ngx_http_rcache_args_conf_t;
+
+
+/* redis_proxy_cache_unkeyed: what a header that is in the request does */
+
+typedef enum {
+    NGX_HTTP_RCACHE_UNKEYED_IGNORE = 1,
+    NGX_HTTP_RCACHE_UNKEYED_KEY,
+    NGX_HTTP_RCACHE_UNKEYED_STRIP,
+    NGX_HTTP_RCACHE_UNKEYED_BYPASS
+} ngx_http_rcache_unkeyed_e;
+
+
+typedef struct {
+    ngx_hash_t                     hash;     /* of ngx_http_rcache_unkeyed_e */
+    ngx_uint_t                     n;
+} ngx_http_rcache_unkeyed_t;
+
+
+/* of a location */
+
+typedef struct {
+    ngx_http_rcache_args_conf_t   *args;
+    ngx_http_complex_value_t      *user;     /* NULL: off */
+    ngx_http_rcache_unkeyed_t     *unkeyed;
+    ngx_uint_t                     loose;    /* unsigned  loose:1;
+                                                the key has the decoded path */
+} ngx_http_rcache_rules_conf_t;
+
+
+/* of a request */
+
+typedef struct {
+    ngx_str_t                      user;     /* digits; empty: for all */
+    ngx_str_t                      parts;    /* the end of the key */
+    ngx_str_t                      args;
+
+    /* while the upstream is shown the arguments of the key */
+    ngx_str_t                      client_uri;
+    ngx_str_t                      client_args;
+
+    unsigned                       judged:1; /* args is set */
+    unsigned                       shown:1;  /* client_uri is set */
+} ngx_http_rcache_rules_ctx_t;
+
+
+/* ngx_http_rcache_conf_rules.c: NGX_CONF_OK, NGX_CONF_ERROR or a text */
+
+char *ngx_http_rcache_set_args(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_rcache_set_user(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_rcache_set_unkeyed(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+void ngx_http_rcache_rules_create(ngx_http_rcache_rules_conf_t *conf);
+char *ngx_http_rcache_rules_merge(ngx_conf_t *cf,
+    ngx_http_rcache_rules_conf_t *prev, ngx_http_rcache_rules_conf_t *conf);
+
+/* what a key of one's own has of the path, see loose above */
+
+ngx_uint_t ngx_http_rcache_rules_loose(ngx_str_t *key);
+
+/*
+ * ngx_http_rcache_rules.c.  judge: RCACHE_REASON_NONE, or why the request is
+ * neither looked up nor its response stored; it takes headers out of it, and
+ * sets what the functions below need.  Of a request that is unsafe only the
+ * key is of interest.
+ *
+ * key: the whole key from what it begins with; NGX_OK, NGX_ERROR.
+ */
+
+rcache_reason_e ngx_http_rcache_rules_judge(ngx_http_request_t *r,
+    struct ngx_http_rcache_ctx_s *ctx);
+ngx_int_t ngx_http_rcache_rules_key(ngx_http_request_t *r,
+    struct ngx_http_rcache_ctx_s *ctx, ngx_str_t *base, ngx_str_t *key);
+
+/*
+ * ngx_http_rcache_args.c: the query as redis_proxy_cache_args wants it, without
+ * "?"; NGX_OK, NGX_ERROR, NGX_DECLINED: there are too many arguments.
+ *
+ * query is that of the request, ngx_http_rcache_args(), or another.
+ *
+ * show: the upstream is to see it too; unshow: no more.
+ */
+
+ngx_int_t ngx_http_rcache_args(ngx_http_request_t *r, ngx_str_t *args);
+ngx_int_t ngx_http_rcache_args_query(ngx_http_request_t *r, ngx_str_t *query,
+    ngx_str_t *args);
+ngx_int_t ngx_http_rcache_args_show(ngx_http_request_t *r,
+    struct ngx_http_rcache_ctx_s *ctx);
+void ngx_http_rcache_args_unshow(ngx_http_request_t *r,
+    struct ngx_http_rcache_ctx_s *ctx);
+
+/*
+ * ngx_http_rcache_unkeyed.c: adds the header lines that are keyed to parts, and
+ * takes out those that are to be; NGX_OK, NGX_ERROR, NGX_DECLINED: bypass.
+ */
+
+ngx_int_t ngx_http_rcache_unkeyed(ngx_http_request_t *r, ngx_str_t *parts);
+
+/*
+ * build: from what is given, ngx_keyval_t with names in lower case, or NULL,
+ * and the defaults for what is not; NGX_OK, NGX_ERROR.  action: 0 if there is
+ * none of that name.
+ */
+
+ngx_int_t ngx_http_rcache_unkeyed_build(ngx_conf_t *cf, ngx_array_t *given,
+    ngx_uint_t defaults, ngx_http_rcache_unkeyed_t *unkeyed);
+ngx_http_rcache_unkeyed_e ngx_http_rcache_unkeyed_action(ngx_str_t *value);
+
+/*
+ * ngx_http_rcache_user.c: marks r->headers_out as for one user, before it is
+ * stored and sent; NGX_OK, NGX_ERROR.
+ */
+
+ngx_int_t ngx_http_rcache_user(ngx_http_request_t *r,
+    struct ngx_http_rcache_ctx_s *ctx, ngx_str_t *parts);
+ngx_int_t ngx_http_rcache_user_mark(ngx_http_request_t *r);
+
+
+#endif /* _NGX_HTTP_RCACHE_RULES_H_INCLUDED_ */
