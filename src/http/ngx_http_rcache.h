@@ -93,6 +93,8 @@ typedef struct {
     ngx_queue_t                    behind;   /* those that wait for another
                                                 worker's */
     time_t                         reported; /* the last damaged entry */
+    uint16_t                      *lately;   /* see expect.c */
+    ngx_uint_t                     absent;
     uint32_t                       tokens;   /* drawn so far */
     u_char                         token[8]; /* what they begin with */
 } ngx_http_rcache_zone_t;
@@ -279,6 +281,7 @@ struct ngx_http_rcache_ctx_s {
     unsigned                       late:1;    /* it has waited too long */
     unsigned                       collapsed:1; /* it got another's response */
     unsigned                       offline:1;
+    unsigned                       unknown:1; /* not asked for lately */
     unsigned                       discard:1; /* the client has its answer,
                                                  the body is only captured */
 };
@@ -664,6 +667,10 @@ ngx_http_rcache_turn_e ngx_http_rcache_flight_join(
     ngx_http_rcache_ctx_t *ctx);
 void ngx_http_rcache_flight_cancel(ngx_http_rcache_flight_t *flight);
 
+/* asks for the lock before anybody is known to need it */
+
+void ngx_http_rcache_flight_expect(ngx_http_rcache_ctx_t *ctx);
+
 /* the request goes: it waits no more, or leads no more */
 
 void ngx_http_rcache_flight_quit(ngx_http_rcache_ctx_t *ctx);
@@ -700,6 +707,17 @@ void ngx_http_rcache_flight_init(ngx_http_rcache_zone_t *zone);
 /* another worker has something to tell */
 
 void ngx_http_rcache_flights_woken(void *data);
+
+/*
+ * ngx_http_rcache_expect.c: the lookup of ctx->redis_key has been sent, and a
+ * miss may be likely.  expected: what the lookup says, absent or not.
+ */
+
+ngx_int_t ngx_http_rcache_expect_init(ngx_cycle_t *cycle,
+    ngx_http_rcache_zone_t *zone);
+void ngx_http_rcache_expect(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_expected(ngx_http_rcache_ctx_t *ctx, ngx_uint_t absent);
 
 /*
  * ngx_http_rcache_decide.c: what becomes of the request after the lookup.

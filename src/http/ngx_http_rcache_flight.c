@@ -16,6 +16,8 @@ static void ngx_http_rcache_flight_destroy(ngx_http_rcache_flight_t *flight);
 static ngx_http_rcache_flight_t *ngx_http_rcache_flight_find(
     ngx_http_rcache_zone_t *zone, ngx_str_t *lock, uint32_t hash);
 static void ngx_http_rcache_flight_token(ngx_http_rcache_flight_t *flight);
+static void ngx_http_rcache_flight_correct(ngx_http_rcache_flight_t *flight,
+    ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_flight_lead(ngx_http_rcache_flight_t *flight,
     ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_flight_unlist(ngx_http_rcache_flight_t *flight);
@@ -86,6 +88,13 @@ ngx_http_rcache_flight_open(ngx_http_rcache_ctx_t *ctx,
     if (f) {
         *flight = f;
 
+        if (f->expected) {
+
+            /* nobody is on board yet */
+
+            return NGX_HTTP_RCACHE_TURN_LEAD;
+        }
+
         return (ctx->try && f->state != NGX_HTTP_RCACHE_FLIGHT_ASKING)
                ? NGX_HTTP_RCACHE_TURN_BUSY : NGX_HTTP_RCACHE_TURN_WAIT;
     }
@@ -150,10 +159,84 @@ ngx_http_rcache_flight_board(ngx_http_rcache_flight_t *flight,
         return NGX_HTTP_RCACHE_TURN_LEAD;
     }
 
+    if (flight->expected) {
+        ngx_http_rcache_flight_correct(flight, ctx);
+    }
+
     ctx->flight = flight;
     ngx_queue_insert_tail(&flight->waiters, &ctx->wait);
 
     return NGX_HTTP_RCACHE_TURN_WAIT;
+}
+
+
+/*
+ * The lookup found something else than a flight that asks already has said:
+ * its answer will be that the entry is another one, and then it asks again.
+ */
+
+static void
+ngx_http_rcache_flight_correct(ngx_http_rcache_flight_t *flight,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    u_char  *p;
+
+    flight->expected = 0;
+
+    if (ctx->seen.len == 0) {
+        return;
+    }
+
+    p = ngx_pnalloc(flight->pool, ctx->seen.len);
+    if (p == NULL) {
+        return;
+    }
+
+    ngx_memcpy(p, ctx->seen.data, ctx->seen.len);
+
+    flight->seen.data = p;
+    flight->seen.len = ctx->seen.len;
+    flight->again = 1;
+}
+
+
+void
+ngx_http_rcache_flight_expect(ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_rcache_flight_t   *flight;
+    ngx_http_rcache_outcome_t   outcome;
+
+    if (ngx_http_rcache_lock_key(ctx) != NGX_OK
+        || ngx_http_rcache_flight_find(ctx->zone, &ctx->lock_key,
+                                       ngx_crc32_short(ctx->lock_key.data,
+                                                       ctx->lock_key.len)))
+    {
+        return;
+    }
+
+    flight = ngx_http_rcache_flight_create(ctx);
+    if (flight == NULL) {
+        return;
+    }
+
+    if (ngx_http_rcache_flight_enter(flight, &outcome)
+        != NGX_HTTP_RCACHE_TURN_LEAD)
+    {
+        /* another worker knows more, and tells whoever joins it */
+
+        if (outcome.payload.data) {
+            ngx_free(outcome.payload.data);
+        }
+
+        ngx_http_rcache_flight_destroy(flight);
+        return;
+    }
+
+    flight->expected = 1;
+
+    if (ngx_http_rcache_flight_ask(flight) != NGX_OK) {
+        ngx_http_rcache_flight_cancel(flight);
+    }
 }
 
 

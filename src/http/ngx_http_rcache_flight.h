@@ -85,6 +85,8 @@ struct ngx_http_rcache_flight_s {
     unsigned                         locked:1;  /* in Redis */
     unsigned                         subscribed:1;
     unsigned                         again:1;   /* ask once more */
+    unsigned                         expected:1; /* asks, but nobody may need
+                                                    it */
     unsigned                         voided:1;
 };
 

@@ -309,6 +309,8 @@ ngx_http_rcache_lookup(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return reason;
     }
 
+    ngx_http_rcache_expect(r, ctx);
+
     ngx_http_rcache_park_lookup(r, ctx);
 
     return RCACHE_REASON_NONE;
@@ -487,6 +489,8 @@ ngx_http_rcache_lookup_done(ngx_http_rcache_op_t *op,
         ctx->impatient = 1;
 
     } else {
+        ngx_http_rcache_expected(ctx, reply->type == REDIS_REPLY_NIL);
+
         reason = ngx_http_rcache_judge(r, ctx, reply);
     }
 

@@ -141,12 +141,23 @@ ngx_http_rcache_flight_asked(ngx_http_rcache_op_t *op,
 
         if (reply->integer == 0) {
             flight->locked = 1;
+            flight->again = 0;
             ngx_http_rcache_flight_give(flight);
-
-        } else {
-            ngx_http_rcache_flight_look(flight);
+            return;
         }
 
+        if (flight->again && !ngx_queue_empty(&flight->waiters)) {
+
+            /* it was asked before the entry was seen */
+
+            flight->again = 0;
+
+            if (ngx_http_rcache_flight_ask(flight) == NGX_OK) {
+                return;
+            }
+        }
+
+        ngx_http_rcache_flight_look(flight);
         return;
     }
 

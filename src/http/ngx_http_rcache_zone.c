@@ -73,6 +73,10 @@ ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
 
         ngx_http_rcache_flight_init(zone);
 
+        if (ngx_http_rcache_expect_init(cycle, zone) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
         zone->conf.notify = ngx_http_rcache_zone_notify;
         zone->conf.data = zone;
 

@@ -1,0 +1,113 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/*
+ * A miss would be two questions to Redis in front of the upstream, one after
+ * the other: is it there, and may I fetch it?  Where a miss is likely both
+ * are asked at once: the flight is opened, and asks for the lock, right
+ * behind the lookup.  If the entry is there after all the lock is not taken.
+ *
+ * Likely is what this worker was not asked for lately, if of the last ones of
+ * that kind more were absent than not.  So what is hot costs nothing more,
+ * and an instance that is new to a full cache soon stops to ask.
+ */
+
+
+#include "ngx_http_rcache_flight.h"
+
+
+/* keys that are remembered, and a power of 2; two bytes each */
+
+#define NGX_HTTP_RCACHE_LATELY  16384
+
+/* absent ones of so many: the scale of zone->absent */
+
+#define NGX_HTTP_RCACHE_ABSENT_ALL   1024
+#define NGX_HTTP_RCACHE_ABSENT_STEP  32
+
+
+ngx_int_t
+ngx_http_rcache_expect_init(ngx_cycle_t *cycle, ngx_http_rcache_zone_t *zone)
+{
+    zone->lately = ngx_pcalloc(cycle->pool,
+                               NGX_HTTP_RCACHE_LATELY * sizeof(uint16_t));
+    if (zone->lately == NULL) {
+        return NGX_ERROR;
+    }
+
+    zone->absent = NGX_HTTP_RCACHE_ABSENT_ALL;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_rcache_expect(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    uint16_t                     print, *place;
+    uint64_t                     hash;
+    ngx_http_rcache_zone_t      *zone;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    zone = ctx->zone;
+
+    hash = rcache_sum(ctx->redis_key.data, ctx->redis_key.len);
+    print = (uint16_t) (hash >> 48) | 1;
+    place = &zone->lately[hash & (NGX_HTTP_RCACHE_LATELY - 1)];
+
+    if (*place == print) {
+        return;
+    }
+
+    *place = print;
+
+    ctx->unknown = 1;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    if (zone->absent < NGX_HTTP_RCACHE_ABSENT_ALL / 2
+        || !rlcf->lock
+        || rlcf->min_uses > 1
+        || ctx->offline
+        || ctx->far
+        || ctx->no_store
+        || ctx->wants
+        || ctx->rounds
+        || ctx->background
+        || r->headers_in.authorization
+        || (r->method == NGX_HTTP_HEAD && !rlcf->convert_head))
+    {
+        return;
+    }
+
+    ngx_http_rcache_flight_expect(ctx);
+
+    /* it may be a variant's that is needed in the end */
+
+    ngx_str_null(&ctx->lock_key);
+}
+
+
+void
+ngx_http_rcache_expected(ngx_http_rcache_ctx_t *ctx, ngx_uint_t absent)
+{
+    ngx_http_rcache_zone_t  *zone;
+
+    if (!ctx->unknown) {
+        return;
+    }
+
+    ctx->unknown = 0;
+
+    zone = ctx->zone;
+
+    zone->absent -= zone->absent / NGX_HTTP_RCACHE_ABSENT_STEP;
+
+    if (absent) {
+        zone->absent += NGX_HTTP_RCACHE_ABSENT_ALL
+                        / NGX_HTTP_RCACHE_ABSENT_STEP;
+    }
+}
