@@ -188,11 +188,11 @@ $r = $nginx->get('/cond', 'If-None-Match' => '"x"');
 is($r->status, 304, 'a 304 on a hit');
 is(status($r)->{hit}, 1, 'says that it is one');
 
-# the key in quotes
+# the key in quotes; a space is doubled in it, for parts that follow it
 
 for my $key ('a"b', 'a\\b', '\\"', 'a;b=c, d', '{x}') {
     $r = $nginx->get('/key/1', 'X-Key' => $key, 'X-Say' => $cc);
-    is(status($r)->{key}, $key, "the key $key");
+    is(status($r)->{key}, $key =~ s/ /  /gr, "the key $key");
 }
 
 for my $key ("caf\xc3\xa9", "a\tb") {
