@@ -13,6 +13,9 @@
 
 static size_t rcache_parts_encoded(const rcache_str_t *value);
 static u_char *rcache_parts_encode(u_char *dst, const rcache_str_t *value);
+static int rcache_parts_body_digest(EVP_MD_CTX *ctx, u_char *md,
+    const rcache_str_t *type, const rcache_str_t *encoding, int json,
+    const rcache_str_t *body);
 static u_char *rcache_parts_hex(u_char *dst, const u_char *p, size_t len);
 
 
@@ -138,6 +141,62 @@ rcache_parts_encode(u_char *dst, const rcache_str_t *value)
     }
 
     return dst;
+}
+
+
+u_char *
+rcache_parts_body(u_char *dst, const rcache_str_t *method,
+    const rcache_str_t *type, const rcache_str_t *encoding, int json,
+    const rcache_str_t *body)
+{
+    int          rc;
+    u_char       md[SHA256_DIGEST_LENGTH];
+    EVP_MD_CTX  *ctx;
+
+    ctx = EVP_MD_CTX_new();
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    rc = rcache_parts_body_digest(ctx, md, type, encoding, json, body);
+
+    EVP_MD_CTX_free(ctx);
+
+    if (rc != RCACHE_OK) {
+        return NULL;
+    }
+
+    memcpy(dst, " body:", sizeof(" body:") - 1);
+    dst += sizeof(" body:") - 1;
+
+    memcpy(dst, method->data, method->len);
+    dst += method->len;
+
+    *dst++ = '=';
+
+    return rcache_parts_hex(dst, md, SHA256_DIGEST_LENGTH);
+}
+
+
+/* no header has a line feed, so it is clear where each of them ends */
+
+static int
+rcache_parts_body_digest(EVP_MD_CTX *ctx, u_char *md, const rcache_str_t *type,
+    const rcache_str_t *encoding, int json, const rcache_str_t *body)
+{
+    if (EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1
+        || EVP_DigestUpdate(ctx, type->data, type->len) != 1
+        || EVP_DigestUpdate(ctx, "\n", 1) != 1
+        || EVP_DigestUpdate(ctx, encoding->data, encoding->len) != 1
+        || EVP_DigestUpdate(ctx, "\n", 1) != 1
+        || EVP_DigestUpdate(ctx, json ? "json\n" : "raw\n", json ? 5 : 4) != 1
+        || EVP_DigestUpdate(ctx, body->data, body->len) != 1
+        || EVP_DigestFinal_ex(ctx, md, NULL) != 1)
+    {
+        return RCACHE_ERROR;
+    }
+
+    return RCACHE_OK;
 }
 
 

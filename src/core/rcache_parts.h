@@ -48,6 +48,22 @@ u_char *rcache_parts_base(u_char *dst, const rcache_str_t *base);
 u_char *rcache_parts_header(u_char *dst, const rcache_str_t *name,
     const rcache_str_t *value);
 
+/* bytes of the part of a body */
+
+#define RCACHE_PART_BODY(method)                                              \
+    (sizeof(" body:=") - 1 + (method) + RCACHE_PART_DIGEST)
+
+
+/*
+ * " body:METHOD=", and the SHA-256 of: the Content-Type, LF, the
+ * Content-Encoding, LF, "json" for the canonical form of JSON, "raw" otherwise,
+ * LF, and the body.  Returns the end; NULL if the digest fails.
+ */
+
+u_char *rcache_parts_body(u_char *dst, const rcache_str_t *method,
+    const rcache_str_t *type, const rcache_str_t *encoding, int json,
+    const rcache_str_t *body);
+
 /*
  * The hex digits that stand for a user: of HMAC-SHA-256 with the secret, or
  * without one of SHA-256.  RCACHE_OK, RCACHE_ERROR.

@@ -29,6 +29,7 @@
     X(USER, "user", "nobody knows who the user is")                           \
     X(UNKEYED, "unkeyed", "a header that redis_proxy_cache_unkeyed keeps out")\
     X(BODY, "body", "a body that is not part of the key")                     \
+    X(GRAPHQL, "graphql", "no GraphQL query, or one that cannot be judged")   \
     X(PATH, "path", "a path that may be taken for another")                   \
     X(ARGS, "args", "there are too many arguments")                           \
                                                                               \

@@ -18,7 +18,7 @@ FUZZ_CC =	clang
 FUZZ_CFLAGS =	-DRCACHE_STANDALONE -Isrc/core -It/fuzz \
 		-Wall -Wextra -Werror -g -O1 -fno-omit-frame-pointer \
 		-fsanitize=address,undefined -fno-sanitize-recover=all
-FUZZ_LIBS =	-lcrypto
+FUZZ_LIBS =	-lcrypto -lyajl
 
 FUZZ_DIR =	build/fuzz
 FUZZ_HDRS =	$(wildcard src/core/*.h) t/fuzz/fuzz.h

@@ -125,6 +125,34 @@ long_values(void **state)
 
 
 static void
+bodies(void **state)
+{
+    u_char         buf[256], *end;
+    rcache_str_t   method, type, encoding, text;
+
+    (void) state;
+
+    method = unit_str("POST");
+    type = unit_str("text/plain");
+    encoding = unit_str("");
+    text = unit_str("q=1");
+
+    end = rcache_parts_body(buf, &method, &type, &encoding, 0, &text);
+
+    assert_non_null(end);
+    assert_int_equal(end - buf, RCACHE_PART_BODY(4));
+    assert_memory_equal(buf, " body:POST="
+                        "a5899a6c3d4de18333c591d1b1ae9253"
+                        "1eaa0f67e4ced2de0507656c19d5a887", end - buf);
+
+    end = rcache_parts_body(buf + 128, &method, &type, &encoding, 1, &text);
+
+    assert_non_null(end);
+    assert_memory_not_equal(buf, buf + 128, RCACHE_PART_BODY(4));
+}
+
+
+static void
 users(void **state)
 {
     u_char         a[RCACHE_PART_USER], b[RCACHE_PART_USER];
@@ -157,6 +185,7 @@ main(void)
         cmocka_unit_test(spaces_are_doubled),
         cmocka_unit_test(values),
         cmocka_unit_test(long_values),
+        cmocka_unit_test(bodies),
         cmocka_unit_test(users)
     };
 

@@ -5,7 +5,7 @@ UNIT_CC =	gcc
 UNIT_CFLAGS =	-DRCACHE_STANDALONE -Isrc/core -It/unit \
 		-Wall -Wextra -Werror -g -O1 -fno-omit-frame-pointer \
 		-fsanitize=address,undefined -fno-sanitize-recover=all
-UNIT_LIBS =	-lcmocka -lcrypto
+UNIT_LIBS =	-lcmocka -lcrypto -lyajl
 
 UNIT_DIR =	build/unit
 UNIT_HDRS =	$(wildcard src/core/*.h) t/unit/unit.h
