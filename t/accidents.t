@@ -56,6 +56,18 @@ my $nginx = $t->nginx(<<'CONF');
             redis_proxy_cache_key  "$request_uri $http_x_a$http_x_b";
         }
 
+        location /body/ {
+            proxy_pass                  http://%%ORIGIN%%;
+            redis_proxy_cache_methods   GET POST QUERY;
+            redis_proxy_cache_key_body  1k json;
+        }
+
+        location /graphql/ {
+            proxy_pass                  http://%%ORIGIN%%;
+            redis_proxy_cache_methods   POST;
+            redis_proxy_cache_key_body  1k json graphql;
+        }
+
         location /strip/ {
             proxy_pass                 http://%%ORIGIN%%;
             redis_proxy_cache_unkeyed  X-Forwarded-Host=strip;
@@ -220,6 +232,36 @@ my @rows = (
     [ 'the order of one argument', { uri => '/args/d?a=1&a=2' },
       { uri => '/args/d?a=2&a=1' } ],
 
+    # bodies
+
+    [ 'another body', post('/body/a', 'q=1'), post('/body/a', 'q=2') ],
+    [ 'no body', post('/body/b', 'q=1'), post('/body/b', '') ],
+    [ 'a body, and a GET', post('/body/c', 'q=1'), { uri => '/body/c' } ],
+    [ 'another type of body', post('/body/d', '{"a":1}', 'application/json'),
+      post('/body/d', '{"a":1}', 'text/plain') ],
+    [ 'a type that writes a body', post('/body/e', 'b', "a\traw"),
+      post('/body/e', "raw\tb", 'a') ],
+    [ 'a body that is canonical, and one that is not',
+      post('/body/f', '{"a":1,"b":2}', 'application/json'),
+      post('/body/f', '{"a":1,"b":2}', 'text/json') ],
+    [ 'a name that is there twice',
+      post('/body/g', '{"a":1,"a":2}', 'application/json'),
+      post('/body/g', '{"a":2,"a":1}', 'application/json') ],
+    [ 'half a surrogate', post('/body/h', '"\ud800"', 'application/json'),
+      post('/body/h', '"?"', 'application/json') ],
+    [ 'a number in another way', post('/body/i', '1.0', 'application/json'),
+      post('/body/i', '1', 'application/json') ],
+    [ 'a body that is too large', post('/body/j', 'x' x 2000),
+      post('/body/j', 'x' x 2000) ],
+    [ 'POST and QUERY', post('/body/k', 'q'),
+      { %{ post('/body/k', 'q') }, method => 'QUERY' } ],
+    [ 'a mutation', map { post('/graphql/a', '{"query":"mutation{a}"}',
+                               'application/json') } 1, 2 ],
+    [ 'a mutation behind a query', map { post('/graphql/b',
+        '{"query":"{a}","query":"mutation{a}"}', 'application/json') } 1, 2 ],
+    [ 'a mutation in escapes', map { post('/graphql/c',
+        '{"\u0071uery":"\u006dutation{a}"}', 'application/json') } 1, 2 ],
+
     # users
 
     [ 'another user', { uri => '/user/a', headers => [ Cookie => 'user=a' ],
@@ -300,6 +342,8 @@ for my $row (
     [ 'a user', { uri => '/user/s', headers => [ Cookie => 'user=a' ],
                   say => 'Cache-Control: private, max-age=600' },
       { headers => [ Cookie => 'user=a' ] } ],
+    [ 'a body', post('/body/s', '{"b":1, "a":2}', 'application/json'),
+      post('/body/s', '{"a":2,"b":1}', 'application/json') ],
     [ 'a key', { uri => '/key/s', headers => [ 'X-A', '12' ] },
       { headers => [ 'X-A', '1', 'X-B', '2' ] } ],
 ) {
@@ -325,6 +369,14 @@ is($origin->count('/args/s?utm_a=evil&a=1'), 0,
 $nginx->tolerate(qr/upstream sent/);
 
 $t->done();
+
+
+sub post {
+    my ($uri, $body, $type) = @_;
+
+    return { method => 'POST', uri => $uri, body => $body,
+             headers => [ $type ? ('Content-Type', $type) : () ] };
+}
 
 
 sub ask {

@@ -153,6 +153,7 @@ typedef struct {
 
 typedef enum {
     NGX_HTTP_RCACHE_PASS = 0,      /* nothing to do with this request */
+    NGX_HTTP_RCACHE_BODY,          /* waits for the body of the request */
     NGX_HTTP_RCACHE_LOOKUP,        /* waits for Redis */
     NGX_HTTP_RCACHE_WAIT,          /* waits for its turn, see flight.c */
     NGX_HTTP_RCACHE_SERVE,         /* a hit: the entry is in ctx->entry */

@@ -69,7 +69,9 @@ ngx_http_rcache_conditional(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     ngx_http_rcache_validators(r, &v);
 
     switch (rcache_conditional(&c, &v,
-                               r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD),
+                               ngx_http_rcache_method(r)
+                               & (NGX_HTTP_GET|NGX_HTTP_HEAD
+                                  |NGX_HTTP_RCACHE_QUERY),
                                -1, ngx_time()))
     {
 

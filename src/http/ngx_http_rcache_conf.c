@@ -246,29 +246,40 @@ ngx_http_rcache_set_methods(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_rcache_loc_conf_t *rlcf = conf;
 
     ngx_str_t   *value;
-    ngx_uint_t   i;
+    ngx_uint_t   i, methods;
 
     if (rlcf->methods != NGX_CONF_UNSET_UINT) {
         return "is duplicate";
     }
 
+    /* as in proxy_cache_methods, these two are always in */
+
+    methods = NGX_HTTP_GET|NGX_HTTP_HEAD;
+
     value = cf->args->elts;
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        /* another method may have a body, which is not part of the key */
-
-        if (ngx_strcmp(value[i].data, "GET") != 0
-            && ngx_strcmp(value[i].data, "HEAD") != 0)
+        if (ngx_strcmp(value[i].data, "GET") == 0
+            || ngx_strcmp(value[i].data, "HEAD") == 0)
         {
+            continue;
+        }
+
+        if (ngx_strcmp(value[i].data, "POST") == 0) {
+            methods |= NGX_HTTP_POST;
+
+        } else if (ngx_strcmp(value[i].data, "QUERY") == 0) {
+            methods |= NGX_HTTP_RCACHE_QUERY;
+
+        } else {
             return ngx_http_rcache_bad_value(cf, &value[i],
-                                             "\"GET\" or \"HEAD\"");
+                                             "\"GET\", \"HEAD\", \"POST\" "
+                                             "or \"QUERY\"");
         }
     }
 
-    /* as in proxy_cache_methods, these two are always in */
-
-    rlcf->methods = NGX_HTTP_GET|NGX_HTTP_HEAD;
+    rlcf->methods = methods;
 
     return NGX_CONF_OK;
 }

@@ -16,6 +16,10 @@ static char *ngx_http_rcache_args_add(ngx_conf_t *cf,
     ngx_http_rcache_args_conf_t *conf, ngx_str_t *value);
 
 
+/* the largest body that may be part of a key */
+
+#define NGX_HTTP_RCACHE_BODY_MAX     (1024 * 1024)
+
 /* the longest name of a header in redis_proxy_cache_unkeyed */
 
 #define NGX_HTTP_RCACHE_UNKEYED_LEN  64
@@ -340,6 +344,58 @@ ngx_http_rcache_set_unkeyed(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+char *
+ngx_http_rcache_set_key_body(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_rcache_loc_conf_t *rlcf = conf;
+
+    ssize_t      size;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+
+    if (rlcf->rules.body_size != NGX_CONF_UNSET_SIZE) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        size = (cf->args->nelts == 2) ? 0 : NGX_ERROR;
+
+    } else {
+        size = ngx_parse_size(&value[1]);
+
+        if (size == 0 || size > NGX_HTTP_RCACHE_BODY_MAX) {
+            size = NGX_ERROR;
+        }
+    }
+
+    if (size == NGX_ERROR) {
+        return ngx_http_rcache_bad_value(cf, &value[1],
+                                         "a size from 1 to 1m, or \"off\" "
+                                         "alone");
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strcmp(value[i].data, "json") == 0) {
+            rlcf->rules.json = 1;
+
+        } else if (ngx_strcmp(value[i].data, "graphql") == 0) {
+            rlcf->rules.graphql = 1;
+
+        } else {
+            return ngx_http_rcache_bad_value(cf, &value[i],
+                                             "\"json\" or \"graphql\"");
+        }
+    }
+
+    rlcf->rules.body_size = size;
+
+    return NGX_CONF_OK;
+}
+
+
 ngx_uint_t
 ngx_http_rcache_rules_loose(ngx_str_t *key)
 {
@@ -371,12 +427,15 @@ ngx_http_rcache_rules_create(ngx_http_rcache_rules_conf_t *conf)
     /*
      * set by ngx_pcalloc():
      *
+     *     conf->json = 0;
+     *     conf->graphql = 0;
      *     conf->loose = 0;
      */
 
     conf->args = NGX_CONF_UNSET_PTR;
     conf->user = NGX_CONF_UNSET_PTR;
     conf->unkeyed = NGX_CONF_UNSET_PTR;
+    conf->body_size = NGX_CONF_UNSET_SIZE;
 }
 
 
@@ -404,6 +463,13 @@ ngx_http_rcache_rules_merge(ngx_conf_t *cf, ngx_http_rcache_rules_conf_t *prev,
     ngx_conf_merge_ptr_value(conf->args, prev->args, NULL);
     ngx_conf_merge_ptr_value(conf->user, prev->user, NULL);
     ngx_conf_merge_ptr_value(conf->unkeyed, prev->unkeyed, NULL);
+
+    if (conf->body_size == NGX_CONF_UNSET_SIZE) {
+        conf->json = prev->json;
+        conf->graphql = prev->graphql;
+    }
+
+    ngx_conf_merge_size_value(conf->body_size, prev->body_size, 0);
 
     return NGX_CONF_OK;
 }

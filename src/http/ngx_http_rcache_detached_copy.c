@@ -20,6 +20,8 @@ static ngx_int_t ngx_http_rcache_detached_headers(ngx_http_request_t *dr,
 static ngx_uint_t ngx_http_rcache_detached_leaves_out(ngx_table_elt_t *h);
 static ngx_int_t ngx_http_rcache_detached_header(ngx_http_request_t *dr,
     ngx_table_elt_t *from);
+static ngx_int_t ngx_http_rcache_detached_body(ngx_http_request_t *dr,
+    ngx_http_rcache_ctx_t *from);
 static ngx_int_t ngx_http_rcache_detached_captures(ngx_http_request_t *dr,
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_rcache_detached_variables(ngx_http_request_t *dr,
@@ -127,6 +129,7 @@ ngx_http_rcache_detached_copy(ngx_http_request_t *dr, ngx_http_request_t *r,
     ngx_http_rcache_detached_phase(dr, r);
 
     if (ngx_http_rcache_detached_headers(dr, r) != NGX_OK
+        || ngx_http_rcache_detached_body(dr, ctx) != NGX_OK
         || ngx_http_rcache_detached_captures(dr, r) != NGX_OK
         || ngx_http_rcache_detached_variables(dr, r) != NGX_OK)
     {
@@ -222,6 +225,72 @@ ngx_http_rcache_detached_leaves_out(ngx_table_elt_t *h)
     }
 
     return 0;
+}
+
+
+/* a body that is part of the key, with its length, as if it had been read */
+
+static ngx_int_t
+ngx_http_rcache_detached_body(ngx_http_request_t *dr,
+    ngx_http_rcache_ctx_t *from)
+{
+    ngx_buf_t        *b;
+    ngx_chain_t      *cl;
+    ngx_table_elt_t  *h;
+
+    if (!from->rules.bodied) {
+        return NGX_OK;
+    }
+
+    dr->request_body = ngx_pcalloc(dr->pool, sizeof(ngx_http_request_body_t));
+    if (dr->request_body == NULL) {
+        return NGX_ERROR;
+    }
+
+    h = ngx_list_push(&dr->headers_in.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    ngx_str_set(&h->key, "Content-Length");
+    h->lowcase_key = (u_char *) "content-length";
+    h->hash = ngx_hash_key(h->lowcase_key, h->key.len);
+
+    h->value.data = ngx_pnalloc(dr->pool, NGX_SIZE_T_LEN);
+    if (h->value.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->value.len = ngx_sprintf(h->value.data, "%uz", from->rules.body.len)
+                   - h->value.data;
+
+    dr->headers_in.content_length = h;
+    dr->headers_in.content_length_n = from->rules.body.len;
+
+    if (from->rules.body.len == 0) {
+        return NGX_OK;
+    }
+
+    b = ngx_create_temp_buf(dr->pool, from->rules.body.len);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->last = ngx_cpymem(b->pos, from->rules.body.data, from->rules.body.len);
+
+    cl = ngx_alloc_chain_link(dr->pool);
+    if (cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    cl->buf = b;
+    cl->next = NULL;
+
+    dr->request_body->bufs = cl;
+
+    return NGX_OK;
 }
 
 

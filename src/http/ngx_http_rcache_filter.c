@@ -346,6 +346,14 @@ ngx_http_rcache_own_ranges(ngx_http_request_t *r, ngx_uint_t single)
         return;
     }
 
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+
+        /* RFC 9110, 14.2 */
+
+        r->allow_ranges = 0;
+        return;
+    }
+
     /* the range filter adds its own */
 
     ngx_http_clear_accept_ranges(r);

@@ -40,7 +40,7 @@ ngx_http_rcache_invalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     /* RFC 9111, 4.4: 2xx or 3xx, non-error */
 
     if (r->headers_out.status >= NGX_HTTP_BAD_REQUEST || r->err_status) {
-        return RCACHE_REASON_METHOD;
+        return ctx->reason;
     }
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
@@ -77,7 +77,7 @@ ngx_http_rcache_invalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     (void) ngx_http_rcache_unlink(ctx, keys, n);
 
-    return RCACHE_REASON_METHOD;
+    return ctx->reason;
 }
 
 

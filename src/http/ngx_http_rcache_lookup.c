@@ -20,6 +20,8 @@
 
 
 static void ngx_http_rcache_cleanup(void *data);
+static ngx_int_t ngx_http_rcache_lookup_start(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
 static ngx_http_rcache_zone_t *ngx_http_rcache_get_zone(
     ngx_http_request_t *r, ngx_http_rcache_loc_conf_t *rlcf);
 static void ngx_http_rcache_lookup_done(ngx_http_rcache_op_t *op,
@@ -33,7 +35,6 @@ ngx_int_t
 ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
 {
     ngx_int_t                    rc;
-    rcache_reason_e              reason;
     ngx_http_rcache_ctx_t       *ctx;
     ngx_http_rcache_zone_t      *zone;
     ngx_http_rcache_loc_conf_t  *rlcf;
@@ -60,6 +61,10 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
         case NGX_HTTP_RCACHE_WAIT:
             return NGX_DONE;
 
+        case NGX_HTTP_RCACHE_BODY:
+            return ctx->rules.read ? ngx_http_rcache_lookup_start(r, ctx)
+                                   : NGX_DONE;
+
         case NGX_HTTP_RCACHE_REFUSE:
             return NGX_HTTP_GATEWAY_TIME_OUT;
 
@@ -79,6 +84,23 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
     }
 
     ctx->zone = zone;
+
+    rc = ngx_http_rcache_body_read(r, ctx);
+
+    return (rc == NGX_OK) ? ngx_http_rcache_lookup_start(r, ctx) : rc;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_lookup_start(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_int_t                    rc;
+    rcache_reason_e              reason;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    ctx->state = NGX_HTTP_RCACHE_PASS;
 
     rc = ngx_http_rcache_policy(r, rlcf, ctx);
 

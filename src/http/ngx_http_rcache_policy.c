@@ -27,11 +27,16 @@ ngx_int_t
 ngx_http_rcache_policy(ngx_http_request_t *r,
     ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx)
 {
-    if (!(r->method & rlcf->methods)) {
+    rcache_reason_e  reason;
+
+    if (!(ngx_http_rcache_method(r) & rlcf->methods)) {
 
         /* as in nginx, $redis_proxy_cache_status is empty then */
 
         ctx->reason = RCACHE_REASON_METHOD;
+
+        (void) ngx_http_rcache_rules_who(r, ctx);
+
         return ngx_http_rcache_unsafe(r, rlcf, ctx);
     }
 
@@ -50,9 +55,22 @@ ngx_http_rcache_policy(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    ctx->reason = ngx_http_rcache_rules_judge(r, ctx);
+    reason = ngx_http_rcache_rules_who(r, ctx);
 
-    if (ctx->reason != RCACHE_REASON_NONE) {
+    if (reason == RCACHE_REASON_NONE) {
+        reason = ngx_http_rcache_rules_what(r, ctx);
+    }
+
+    ctx->reason = reason;
+
+    if (reason == RCACHE_REASON_GRAPHQL) {
+
+        /* a mutation, perhaps */
+
+        return ngx_http_rcache_unsafe(r, rlcf, ctx);
+    }
+
+    if (reason != RCACHE_REASON_NONE) {
         return NGX_DECLINED;
     }
 
@@ -92,22 +110,22 @@ ngx_http_rcache_policy(ngx_http_request_t *r,
 
 
 /*
- * RFC 9110, 9.2.1: GET, HEAD, OPTIONS and TRACE are safe, and so are those
- * of WebDAV that only read; any other method, an unknown one too, is not.
+ * RFC 9110, 9.2.1: GET, HEAD, OPTIONS and TRACE are safe, and so are QUERY
+ * and those of WebDAV that only read; any other method, an unknown one too, is
+ * not.
  */
 
 static ngx_int_t
 ngx_http_rcache_unsafe(ngx_http_request_t *r,
     ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx)
 {
-    if ((r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD|NGX_HTTP_OPTIONS
-                      |NGX_HTTP_TRACE|NGX_HTTP_PROPFIND))
+    if ((ngx_http_rcache_method(r)
+         & (NGX_HTTP_GET|NGX_HTTP_HEAD|NGX_HTTP_OPTIONS|NGX_HTTP_TRACE
+            |NGX_HTTP_PROPFIND|NGX_HTTP_RCACHE_QUERY))
         || r->err_status)
     {
         return NGX_DECLINED;
     }
-
-    (void) ngx_http_rcache_rules_judge(r, ctx);
 
     if (ngx_http_rcache_make_key(r, rlcf, ctx) == NGX_OK
         && ctx->redis_key.len)

@@ -15,11 +15,10 @@ static rcache_reason_e ngx_http_rcache_rules_path(ngx_http_request_t *r,
 
 
 rcache_reason_e
-ngx_http_rcache_rules_judge(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+ngx_http_rcache_rules_who(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
     ngx_int_t                    rc, user;
-    ngx_str_t                    headers, *parts, args;
-    rcache_reason_e              reason;
+    ngx_str_t                    headers, *parts;
     ngx_http_rcache_loc_conf_t  *rlcf;
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
@@ -59,17 +58,23 @@ ngx_http_rcache_rules_judge(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return RCACHE_REASON_USER;
     }
 
-    if (rc == NGX_DECLINED) {
-        return RCACHE_REASON_UNKEYED;
-    }
+    return (rc == NGX_DECLINED) ? RCACHE_REASON_UNKEYED : RCACHE_REASON_NONE;
+}
 
-    /* RFC 9110, 9.3.1: a body of GET means nothing, but to some it does */
 
-    if (r->headers_in.chunked || r->headers_in.content_length_n > 0) {
+rcache_reason_e
+ngx_http_rcache_rules_what(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_str_t                    args;
+    rcache_reason_e              reason;
+    ngx_http_rcache_loc_conf_t  *rlcf;
 
-        if (r == r->main || (r->request_body && r->request_body->bufs)) {
-            return RCACHE_REASON_BODY;
-        }
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    reason = ngx_http_rcache_body(r, ctx, &ctx->rules.parts);
+
+    if (reason != RCACHE_REASON_NONE) {
+        return reason;
     }
 
     reason = ngx_http_rcache_rules_path(r, rlcf);

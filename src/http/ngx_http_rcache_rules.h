@@ -16,6 +16,8 @@
 #include <ngx_http.h>
 
 #include "../core/rcache_args.h"
+#include "../core/rcache_graphql.h"
+#include "../core/rcache_json.h"
 #include "../core/rcache_parts.h"
 #include "../core/rcache_path.h"
 #include "../core/rcache_private.h"
@@ -25,6 +27,11 @@
 /* bytes of the part of a user in the key */
 
 #define NGX_HTTP_RCACHE_USER_PART  (sizeof(" user=") - 1 + RCACHE_PART_USER)
+
+
+/* beside NGX_HTTP_GET and the others, none of which it is */
+
+#define NGX_HTTP_RCACHE_QUERY      0x40000000
 
 
 struct ngx_http_rcache_ctx_s;
@@ -81,6 +88,9 @@ typedef struct {
     ngx_http_rcache_args_conf_t   *args;
     ngx_http_complex_value_t      *user;     /* NULL: off */
     ngx_http_rcache_unkeyed_t     *unkeyed;
+    size_t                         body_size; /* 0: no body is in the key */
+    ngx_uint_t                     json;     /* unsigned  json:1; */
+    ngx_uint_t                     graphql;  /* unsigned  graphql:1; */
     ngx_uint_t                     loose;    /* unsigned  loose:1;
                                                 the key has the decoded path */
 } ngx_http_rcache_rules_conf_t;
@@ -92,12 +102,15 @@ typedef struct {
     ngx_str_t                      user;     /* digits; empty: for all */
     ngx_str_t                      parts;    /* the end of the key */
     ngx_str_t                      args;
+    ngx_str_t                      body;     /* of the request, in one piece */
 
     /* while the upstream is shown the arguments of the key */
     ngx_str_t                      client_uri;
     ngx_str_t                      client_args;
 
     unsigned                       judged:1; /* args is set */
+    unsigned                       read:1;   /* nginx has read the body */
+    unsigned                       bodied:1; /* body is part of the key */
     unsigned                       shown:1;  /* client_uri is set */
 } ngx_http_rcache_rules_ctx_t;
 
@@ -110,6 +123,8 @@ char *ngx_http_rcache_set_user(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_rcache_set_unkeyed(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_rcache_set_key_body(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 void ngx_http_rcache_rules_create(ngx_http_rcache_rules_conf_t *conf);
 char *ngx_http_rcache_rules_merge(ngx_conf_t *cf,
@@ -120,15 +135,17 @@ char *ngx_http_rcache_rules_merge(ngx_conf_t *cf,
 ngx_uint_t ngx_http_rcache_rules_loose(ngx_str_t *key);
 
 /*
- * ngx_http_rcache_rules.c.  judge: RCACHE_REASON_NONE, or why the request is
- * neither looked up nor its response stored; it takes headers out of it, and
- * sets what the functions below need.  Of a request that is unsafe only the
- * key is of interest.
+ * ngx_http_rcache_rules.c.  who: takes headers out of the request, and finds
+ * what parts its key has whatever the method; once a request.  what: the rest,
+ * for a request that may be looked up.  RCACHE_REASON_NONE, or why it is
+ * neither looked up nor its response stored.
  *
  * key: the whole key from what it begins with; NGX_OK, NGX_ERROR.
  */
 
-rcache_reason_e ngx_http_rcache_rules_judge(ngx_http_request_t *r,
+rcache_reason_e ngx_http_rcache_rules_who(ngx_http_request_t *r,
+    struct ngx_http_rcache_ctx_s *ctx);
+rcache_reason_e ngx_http_rcache_rules_what(ngx_http_request_t *r,
     struct ngx_http_rcache_ctx_s *ctx);
 ngx_int_t ngx_http_rcache_rules_key(ngx_http_request_t *r,
     struct ngx_http_rcache_ctx_s *ctx, ngx_str_t *base, ngx_str_t *key);
@@ -166,6 +183,24 @@ ngx_int_t ngx_http_rcache_unkeyed(ngx_http_request_t *r, ngx_str_t *parts);
 ngx_int_t ngx_http_rcache_unkeyed_build(ngx_conf_t *cf, ngx_array_t *given,
     ngx_uint_t defaults, ngx_http_rcache_unkeyed_t *unkeyed);
 ngx_http_rcache_unkeyed_e ngx_http_rcache_unkeyed_action(ngx_str_t *value);
+
+/*
+ * ngx_http_rcache_body.c.  method: as in r->method, or NGX_HTTP_RCACHE_QUERY.
+ * body_read: NGX_OK: there is nothing to be read, or it has been; NGX_DONE:
+ * our handler is called when it has; or a status.  body: its part of the key,
+ * or why the request is not cached.
+ */
+
+ngx_uint_t ngx_http_rcache_method(ngx_http_request_t *r);
+ngx_int_t ngx_http_rcache_body_read(ngx_http_request_t *r,
+    struct ngx_http_rcache_ctx_s *ctx);
+rcache_reason_e ngx_http_rcache_body(ngx_http_request_t *r,
+    struct ngx_http_rcache_ctx_s *ctx, ngx_str_t *parts);
+
+/* what src/core parses JSON with */
+
+void ngx_http_rcache_json_memory(rcache_json_memory_t *memory,
+    ngx_log_t *log);
 
 /*
  * ngx_http_rcache_user.c: marks r->headers_out as for one user, before it is
