@@ -137,11 +137,30 @@ spit($file, 'later');
 ok($nginx->reload(old => 1), 'the right one, without an end of line');
 ok(wait_for { $nginx->get('/file/1')->verdict eq 'HIT -' }, 'hits again');
 
+# a rotation in the order that works without a reload: the file, then the user
+
+spit($file, "rotated\n");
+$redis->cmd('ACL', 'SETUSER', 'full', '>rotated', '<later');
+$redis->cmd('CLIENT', 'KILL', 'USER', 'full');
+ok(wait_for { $nginx->get('/file/1')->verdict eq 'HIT -' },
+   'the file has the right password: it is read when AUTH is refused');
+ok($nginx->wait_line('the password was read again'), 'which is in the log');
+
+# in the other order, and with a file that is of no use for a while
+
+$redis->cmd('ACL', 'SETUSER', 'full', '>afresh', '<rotated');
+$redis->cmd('CLIENT', 'KILL', 'USER', 'full');
+spit($file, "two\nlines\n");
+ok(wait_for { $nginx->get('/file/1')->verdict =~ /^MISS/ }, 'misses');
+spit($file, "afresh\n");
+ok(wait_for { $nginx->get('/file/1')->verdict eq 'HIT -' },
+   'the file comes after the user: hits again');
+
 # no password is in any log
 
 my $log = slurp("$nginx->{dir}/error.log");
-for my $password ('s3cret', 'n3w', 'later', 'simple', 'little', 'p@ss',
-                  'p%40ss')
+for my $password ('s3cret', 'n3w', 'later', 'rotated', 'afresh', 'simple',
+                  'little', 'p@ss', 'p%40ss')
 {
     is(index($log, $password), -1, "\"$password\" is not in the log");
 }

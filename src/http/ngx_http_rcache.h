@@ -302,6 +302,15 @@ ngx_uint_t ngx_http_rcache_is_token(ngx_str_t *value);
 char *ngx_http_rcache_parameter_msec(ngx_conf_t *cf, ngx_str_t *value,
     ngx_str_t *rest, ngx_msec_t *to);
 
+/* ngx_http_rcache_conf_tls.c */
+
+void ngx_http_rcache_tls_init_conf(ngx_http_rcache_tls_conf_t *tls);
+char *ngx_http_rcache_tls_parameter(ngx_conf_t *cf,
+    ngx_http_rcache_tls_conf_t *tls, ngx_str_t *value);
+char *ngx_http_rcache_tls_complete(ngx_conf_t *cf,
+    ngx_http_rcache_tls_conf_t *tls, ngx_str_t *zone);
+
+
 char *ngx_http_rcache_set_zone(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_rcache_set_cache(ngx_conf_t *cf, ngx_command_t *cmd,

@@ -81,22 +81,20 @@ ngx_http_rcache_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid server \"%V\" in "
                            "\"redis_proxy_cache_zone\" \"%V\": %s, expected "
-                           "redis://[[user]:password@]host[:port][/db] or "
-                           "unix:/path", &zone->conf.url, &name, err);
+                           "redis[s]://[[user]:password@]host[:port][/db] "
+                           "or unix:/path", &zone->conf.url, &name, err);
         return NGX_CONF_ERROR;
     }
 
-    if (zone->conf.password_file.len) {
+    if (zone->conf.password_file.len
+        && ngx_http_rcache_redis_password(cf, &zone->conf) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
 
-        if (ngx_conf_full_name(cf->cycle, &zone->conf.password_file, 1)
-            != NGX_OK)
-        {
-            return NGX_CONF_ERROR;
-        }
-
-        if (ngx_http_rcache_redis_password(cf, &zone->conf) != NGX_OK) {
-            return NGX_CONF_ERROR;
-        }
+    rv = ngx_http_rcache_tls_complete(cf, &zone->conf.tls, &name);
+    if (rv != NGX_CONF_OK) {
+        return rv;
     }
 
     zonep = ngx_array_push(&rmcf->zones);
@@ -135,6 +133,8 @@ ngx_http_rcache_zone_create(ngx_conf_t *cf, ngx_str_t *name)
     zone->conf.timeout = NGX_HTTP_RCACHE_TIMEOUT;
     zone->conf.queue = NGX_HTTP_RCACHE_QUEUE;
     zone->keep = NGX_HTTP_RCACHE_KEEP;
+
+    ngx_http_rcache_tls_init_conf(&zone->conf.tls);
 
     zone->clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -264,8 +264,13 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
         return ngx_http_rcache_parameter_msec(cf, value, &rest, &zone->keep);
     }
 
+    if (ngx_http_rcache_parameter(value, "ssl_", &rest)) {
+        return ngx_http_rcache_tls_parameter(cf, &zone->conf.tls, value);
+    }
+
     return ngx_http_rcache_bad_value(cf, value,
                                      "server=, prefix=, user=, password=, "
                                      "password_file=, db=, connect_timeout=, "
-                                     "timeout=, queue=, inactive= or keep=");
+                                     "timeout=, queue=, inactive=, keep= or "
+                                     "ssl_...=");
 }

@@ -40,21 +40,41 @@ static void ngx_http_rcache_conn_drop(ngx_http_rcache_conn_t *conn,
 
 
 void
+ngx_http_rcache_conn_init(ngx_http_rcache_conn_t *conn,
+    ngx_http_rcache_node_t *node)
+{
+    conn->redis = node->redis;
+    conn->node = node;
+    conn->ident = -1;
+
+    ngx_queue_init(&conn->waiting);
+    ngx_queue_init(&conn->sending);
+    ngx_queue_init(&conn->pending);
+
+    conn->last_out = &conn->out;
+
+    conn->timer.data = conn;
+    conn->timer.log = node->redis->log;
+    conn->timer.handler = ngx_http_rcache_conn_timer_handler;
+
+    conn->flush.data = conn;
+    conn->flush.log = node->redis->log;
+    conn->flush.handler = ngx_http_rcache_conn_flush_handler;
+}
+
+
+void
 ngx_http_rcache_conn_open(ngx_http_rcache_conn_t *conn)
 {
-    ngx_http_rcache_redis_t  *redis;
-
-    redis = conn->redis;
-
     conn->good = 0;
     conn->late = 0;
 
     conn->timer.cancelable = 1;
-    ngx_add_timer(&conn->timer, redis->conf->connect_timeout);
+    ngx_add_timer(&conn->timer, conn->redis->conf->connect_timeout);
 
     conn->state = NGX_HTTP_RCACHE_CONN_RESOLVING;
 
-    if ((conn->opened || redis->naddrs == 0)
+    if ((conn->opened || conn->node->naddrs == 0)
         && ngx_http_rcache_conn_resolve(conn) == NGX_OK)
     {
         return;
@@ -81,14 +101,14 @@ ngx_http_rcache_conn_connect(ngx_http_rcache_conn_t *conn)
     }
 
     conn->opened = 1;
-    conn->tries = conn->redis->naddrs;
+    conn->tries = conn->node->naddrs;
     conn->state = NGX_HTTP_RCACHE_CONN_CONNECTING;
     conn->timer.cancelable = !(ngx_exiting && conn->nops);
 
     if (conn->tries == 0) {
         ngx_http_rcache_conn_fail(conn, NGX_HTTP_RCACHE_OP_DOWN,
                                   "no address of host \"%V\" is known",
-                                  &conn->redis->conf->host);
+                                  &conn->node->host);
         return;
     }
 
@@ -99,17 +119,17 @@ ngx_http_rcache_conn_connect(ngx_http_rcache_conn_t *conn)
 static void
 ngx_http_rcache_conn_connect_next(ngx_http_rcache_conn_t *conn)
 {
-    ngx_int_t                 rc;
-    ngx_err_t                 err;
-    ngx_http_rcache_redis_t  *redis;
+    ngx_int_t                rc;
+    ngx_err_t                err;
+    ngx_http_rcache_node_t  *node;
 
-    redis = conn->redis;
+    node = conn->node;
 
     do {
-        conn->addr = redis->addr % redis->naddrs;
+        conn->addr = node->addr % node->naddrs;
 
         rc = ngx_http_rcache_conn_connect_peer(conn,
-                                               &redis->addrs[conn->addr]);
+                                               &node->addrs[conn->addr]);
         if (rc == NGX_AGAIN) {
             return;
         }
@@ -199,12 +219,12 @@ ngx_http_rcache_conn_connect_peer(ngx_http_rcache_conn_t *conn,
 static void
 ngx_http_rcache_conn_next_addr(ngx_http_rcache_conn_t *conn)
 {
-    ngx_http_rcache_redis_t  *redis;
+    ngx_http_rcache_node_t  *node;
 
-    redis = conn->redis;
+    node = conn->node;
 
-    if (redis->naddrs && redis->addr % redis->naddrs == conn->addr) {
-        redis->addr = (conn->addr + 1) % redis->naddrs;
+    if (node->naddrs && node->addr % node->naddrs == conn->addr) {
+        node->addr = (conn->addr + 1) % node->naddrs;
     }
 }
 
@@ -221,6 +241,29 @@ ngx_http_rcache_conn_connected(ngx_http_rcache_conn_t *conn)
                                   "setsockopt(TCP_NODELAY) failed");
         return;
     }
+
+#if (NGX_SSL)
+
+    if (conn->redis->conf->tls.enable) {
+        ngx_http_rcache_tls_start(conn);
+        return;
+    }
+
+#endif
+
+    ngx_http_rcache_conn_established(conn);
+}
+
+
+void
+ngx_http_rcache_conn_established(ngx_http_rcache_conn_t *conn)
+{
+    ngx_connection_t  *c;
+
+    c = conn->connection;
+
+    c->read->handler = ngx_http_rcache_conn_read_handler;
+    c->write->handler = ngx_http_rcache_conn_write_handler;
 
     conn->state = NGX_HTTP_RCACHE_CONN_HANDSHAKE;
 
@@ -273,7 +316,7 @@ ngx_http_rcache_conn_ready(ngx_http_rcache_conn_t *conn)
         ngx_add_timer(&conn->timer, timeout);
     }
 
-    ngx_http_rcache_redis_recovered(conn->redis);
+    ngx_http_rcache_node_recovered(conn->node);
 }
 
 
@@ -479,6 +522,10 @@ ngx_http_rcache_conn_timed_out(ngx_http_rcache_conn_t *conn)
         why = "connect() timed out";
         break;
 
+    case NGX_HTTP_RCACHE_CONN_TLS:
+        why = "no TLS handshake in time";
+        break;
+
     default:
         why = "no answer to the handshake in time";
         break;
@@ -523,6 +570,15 @@ ngx_http_rcache_conn_fail(ngx_http_rcache_conn_t *conn,
     last = ngx_vslprintf(text, text + sizeof(text), fmt, args);
     va_end(args);
 
+#if (NGX_SSL)
+
+    if (conn->tls_len) {
+        last = ngx_slprintf(last, text + sizeof(text), ": %*s",
+                            conn->tls_len, conn->tls_text);
+    }
+
+#endif
+
     /* it may quote the server */
 
     for (p = text; p < last; p++) {
@@ -535,6 +591,7 @@ ngx_http_rcache_conn_fail(ngx_http_rcache_conn_t *conn,
     why.len = last - text;
 
     if (conn->state == NGX_HTTP_RCACHE_CONN_CONNECTING
+        || conn->state == NGX_HTTP_RCACHE_CONN_TLS
         || conn->state == NGX_HTTP_RCACHE_CONN_HANDSHAKE)
     {
         ngx_http_rcache_conn_next_addr(conn);
@@ -551,7 +608,7 @@ ngx_http_rcache_conn_fail(ngx_http_rcache_conn_t *conn,
         ngx_http_rcache_push_failed(conn->push, &why);
 
     } else {
-        ngx_http_rcache_redis_failed(conn->redis, &why);
+        ngx_http_rcache_node_failed(conn->node, &why);
     }
 
     ngx_http_rcache_conn_drop(conn, status);
@@ -563,10 +620,27 @@ ngx_http_rcache_conn_fail(ngx_http_rcache_conn_t *conn,
 static void
 ngx_http_rcache_conn_shut(ngx_http_rcache_conn_t *conn)
 {
+    ngx_pool_t        *pool;
+    ngx_connection_t  *c;
+
     conn->serial++;
 
-    if (conn->connection) {
-        ngx_close_connection(conn->connection);
+    c = conn->connection;
+
+    if (c) {
+        pool = c->pool;
+
+#if (NGX_SSL)
+        ngx_http_rcache_tls_close(c);
+        conn->tls_len = 0;
+#endif
+
+        ngx_close_connection(c);
+
+        if (pool) {
+            ngx_destroy_pool(pool);
+        }
+
         conn->connection = NULL;
     }
 

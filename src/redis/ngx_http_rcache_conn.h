@@ -40,6 +40,9 @@
 /* what a reply may have beyond its strings: the framing of an array */
 #define NGX_HTTP_RCACHE_FRAME_MAX    65536
 
+/* of what is told of a failure of TLS */
+#define NGX_HTTP_RCACHE_TLS_TEXT     200
+
 #define NGX_HTTP_RCACHE_BACKOFF_MIN  50
 #define NGX_HTTP_RCACHE_BACKOFF_MAX  2000
 
@@ -48,6 +51,7 @@ typedef enum {
     NGX_HTTP_RCACHE_CONN_IDLE = 0,
     NGX_HTTP_RCACHE_CONN_RESOLVING,
     NGX_HTTP_RCACHE_CONN_CONNECTING,
+    NGX_HTTP_RCACHE_CONN_TLS,
     NGX_HTTP_RCACHE_CONN_HANDSHAKE,
     NGX_HTTP_RCACHE_CONN_READY
 } ngx_http_rcache_conn_state_e;
@@ -62,12 +66,14 @@ typedef enum {
 } ngx_http_rcache_part_e;
 
 
+typedef struct ngx_http_rcache_node_s  ngx_http_rcache_node_t;
 typedef struct ngx_http_rcache_push_s  ngx_http_rcache_push_t;
 
 
 typedef struct {
     ngx_connection_t              *connection;
     ngx_http_rcache_redis_t       *redis;
+    ngx_http_rcache_node_t        *node;       /* whom it talks to */
     redisReader                   *reader;
 
     /* event ident must be after 3 pointers as in ngx_connection_t */
@@ -80,6 +86,8 @@ typedef struct {
     ngx_resolver_ctx_t            *resolve;
     ngx_uint_t                     addr;       /* the address in use */
     ngx_uint_t                     tries;      /* addresses left to try */
+
+    ngx_uint_t                     password;   /* serial of the one sent */
 
     ngx_event_t                    timer;
     ngx_event_t                    flush;
@@ -116,6 +124,16 @@ typedef struct {
     ngx_http_rcache_reply_t        discard;
 
     ngx_http_rcache_push_t        *push;       /* NULL: this is a lane */
+
+#if (NGX_SSL)
+
+    /* what nginx has to say about the TLS of this connection goes here */
+
+    ngx_log_t                      tls_log;
+    size_t                         tls_len;
+    u_char                         tls_text[NGX_HTTP_RCACHE_TLS_TEXT];
+
+#endif
 
     unsigned                       opened:1;   /* not the first time */
     unsigned                       good:1;     /* a command succeeded */
@@ -161,9 +179,14 @@ struct ngx_http_rcache_push_s {
 };
 
 
-struct ngx_http_rcache_redis_s {
-    ngx_http_rcache_redis_conf_t  *conf;
-    ngx_log_t                     *log;        /* the cycle's */
+/* one server */
+
+struct ngx_http_rcache_node_s {
+    ngx_http_rcache_redis_t       *redis;
+
+    ngx_str_t                      name;       /* for log lines */
+    ngx_str_t                      host;       /* empty: a unix socket */
+    in_port_t                      port;
 
     ngx_http_rcache_conn_t         lanes[NGX_HTTP_RCACHE_LANES];
 
@@ -171,7 +194,14 @@ struct ngx_http_rcache_redis_s {
 
     ngx_msec_t                     backoff;    /* milliseconds; 0: well */
     ngx_msec_t                     retry_at;
-    ngx_uint_t                     down;       /* unsigned  down:1; */
+
+    unsigned                       down:1;
+    unsigned                       again:1;    /* the next failure is not to
+                                                  be waited for */
+
+#if (NGX_SSL)
+    ngx_ssl_session_t             *session;    /* to be resumed */
+#endif
 
     ngx_addr_t                    *addrs;
     ngx_uint_t                     naddrs;
@@ -183,8 +213,23 @@ struct ngx_http_rcache_redis_s {
     ngx_sockaddr_t                 sockaddr[NGX_HTTP_RCACHE_ADDRS];
     u_char                         text[NGX_HTTP_RCACHE_ADDRS]
                                        [NGX_SOCKADDR_STRLEN];
+};
 
+
+struct ngx_http_rcache_redis_s {
+    ngx_http_rcache_redis_conf_t  *conf;
+    ngx_log_t                     *log;        /* the cycle's */
+
+    ngx_http_rcache_node_t         node;
     ngx_http_rcache_push_t         push;
+
+    /* the one in use: the file may have a newer one than the configuration */
+
+    ngx_str_t                      password;
+    u_char                        *password_buf;
+    ngx_msec_t                     password_read_at;
+    ngx_uint_t                     password_reads;
+    ngx_uint_t                     password_serial;
 };
 
 
@@ -195,14 +240,23 @@ struct ngx_http_rcache_redis_s {
                     queue))
 
 
-/* ngx_http_rcache_redis.c */
+/* ngx_http_rcache_node.c */
+
+/* name, host, port and addresses are the caller's */
+void ngx_http_rcache_node_init(ngx_http_rcache_redis_t *redis,
+    ngx_http_rcache_node_t *node);
+void ngx_http_rcache_node_cleanup(ngx_http_rcache_node_t *node);
+
+/* NGX_OK: the lane takes operations; NGX_DECLINED: not at this moment */
+ngx_int_t ngx_http_rcache_node_available(ngx_http_rcache_node_t *node,
+    ngx_http_rcache_conn_t *conn);
 
 /* a lane failed; logs or notifies, sets the back-off */
-void ngx_http_rcache_redis_failed(ngx_http_rcache_redis_t *redis,
+void ngx_http_rcache_node_failed(ngx_http_rcache_node_t *node,
     ngx_str_t *why);
 
 /* a handshake succeeded */
-void ngx_http_rcache_redis_recovered(ngx_http_rcache_redis_t *redis);
+void ngx_http_rcache_node_recovered(ngx_http_rcache_node_t *node);
 
 
 /* ngx_http_rcache_op.c */
@@ -214,11 +268,17 @@ void ngx_http_rcache_op_finish(ngx_http_rcache_op_t *op,
 
 /* ngx_http_rcache_conn.c */
 
+void ngx_http_rcache_conn_init(ngx_http_rcache_conn_t *conn,
+    ngx_http_rcache_node_t *node);
+
 /* begins to connect; on failure the state is IDLE again when it returns */
 void ngx_http_rcache_conn_open(ngx_http_rcache_conn_t *conn);
 
 /* ngx_http_rcache_resolve.c goes on with it */
 void ngx_http_rcache_conn_connect(ngx_http_rcache_conn_t *conn);
+
+/* TLS is up, or there is none: the first command */
+void ngx_http_rcache_conn_established(ngx_http_rcache_conn_t *conn);
 
 void ngx_http_rcache_conn_timer_handler(ngx_event_t *ev);
 
@@ -283,6 +343,31 @@ void ngx_http_rcache_channel_tell(ngx_http_rcache_channel_t *channel,
  * NGX_DECLINED: the addresses that are known have to do.
  */
 ngx_int_t ngx_http_rcache_conn_resolve(ngx_http_rcache_conn_t *conn);
+
+
+/* ngx_http_rcache_tls.c */
+
+#if (NGX_SSL)
+
+/*
+ * Begins TLS.  When it is up ngx_http_rcache_conn_established() is called,
+ * which may be before it returns; when it fails, the connection does.
+ */
+void ngx_http_rcache_tls_start(ngx_http_rcache_conn_t *conn);
+
+/* before the socket is closed; nothing is sent */
+void ngx_http_rcache_tls_close(ngx_connection_t *c);
+
+#endif
+
+
+/* ngx_http_rcache_password.c */
+
+/*
+ * Reads the password file anew, unless that was done a moment ago.  NGX_OK:
+ * there is another password now; NGX_DECLINED: there is none.
+ */
+ngx_int_t ngx_http_rcache_password_reread(ngx_http_rcache_redis_t *redis);
 
 
 /* ngx_http_rcache_handshake.c */

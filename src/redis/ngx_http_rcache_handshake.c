@@ -26,6 +26,7 @@ static ngx_int_t ngx_http_rcache_handshake_send(ngx_http_rcache_conn_t *conn,
     ngx_str_t *argv, ngx_uint_t argc, ngx_http_rcache_op_pt handler);
 static void ngx_http_rcache_handshake_auth_handler(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
+static void ngx_http_rcache_handshake_password(ngx_http_rcache_conn_t *conn);
 static void ngx_http_rcache_handshake_select_handler(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
 static void ngx_http_rcache_handshake_setname_handler(
@@ -65,7 +66,9 @@ ngx_http_rcache_handshake(ngx_http_rcache_conn_t *conn)
 
     rcf = conn->redis->conf;
 
-    if (rcf->password.len || rcf->user.len) {
+    conn->password = conn->redis->password_serial;
+
+    if (conn->redis->password.len || rcf->user.len) {
         if (ngx_http_rcache_handshake_auth(conn) != NGX_OK) {
             return NGX_ERROR;
         }
@@ -97,7 +100,7 @@ ngx_http_rcache_handshake_auth(ngx_http_rcache_conn_t *conn)
         argv[n++] = rcf->user;
     }
 
-    argv[n++] = rcf->password;
+    argv[n++] = conn->redis->password;
 
     return ngx_http_rcache_handshake_send(conn, argv, n,
                                       ngx_http_rcache_handshake_auth_handler);
@@ -216,8 +219,23 @@ ngx_http_rcache_handshake_auth_handler(ngx_http_rcache_op_t *op,
 
     reply->str.len = len;
 
+    ngx_http_rcache_handshake_password(conn);
+
     ngx_http_rcache_conn_fail(conn, NGX_HTTP_RCACHE_OP_DOWN,
                               "AUTH was refused: %V", &reply->str);
+}
+
+
+/* the next attempt is made at once if it has another password to send */
+
+static void
+ngx_http_rcache_handshake_password(ngx_http_rcache_conn_t *conn)
+{
+    if (conn->password != conn->redis->password_serial
+        || ngx_http_rcache_password_reread(conn->redis) == NGX_OK)
+    {
+        conn->node->again = 1;
+    }
 }
 
 
@@ -264,7 +282,7 @@ ngx_http_rcache_handshake_setname_handler(ngx_http_rcache_op_t *op,
     if (reply->type == REDIS_REPLY_ERROR) {
         ngx_log_error(NGX_LOG_INFO, conn->redis->log, 0,
                       "redis \"%V\" refused CLIENT SETNAME, ignored",
-                      &conn->redis->conf->url);
+                      &conn->node->name);
     }
 
     ngx_http_rcache_conn_ready(conn);

@@ -21,6 +21,10 @@
 
 static ngx_int_t ngx_http_rcache_conn_flush(ngx_http_rcache_conn_t *conn);
 static ssize_t ngx_http_rcache_conn_recv(ngx_http_rcache_conn_t *conn);
+#if (NGX_SSL)
+static ssize_t ngx_http_rcache_conn_recv_tls(ngx_http_rcache_conn_t *conn,
+    u_char *dst, size_t len);
+#endif
 static void ngx_http_rcache_conn_not_ready(ngx_event_t *rev);
 static void ngx_http_rcache_conn_closed(ngx_http_rcache_conn_t *conn,
     ngx_err_t err);
@@ -88,8 +92,14 @@ ngx_http_rcache_conn_flush(ngx_http_rcache_conn_t *conn)
     c = conn->connection;
     sent = c->sent;
 
-    if (conn->out) {
+    /* what is buffered has been taken by TLS, but not by the socket */
+
+    if (conn->out || c->buffered) {
         cl = c->send_chain(c, conn->out, 0);
+
+        if (cl == NULL && c->buffered) {
+            cl = c->send_chain(c, NULL, 0);
+        }
 
         if (cl == NGX_CHAIN_ERROR) {
             ngx_http_rcache_conn_fail(conn, NGX_HTTP_RCACHE_OP_DOWN,
@@ -98,7 +108,7 @@ ngx_http_rcache_conn_flush(ngx_http_rcache_conn_t *conn)
         }
 
         conn->out = cl;
-        conn->blocked = (cl != NULL);
+        conn->blocked = (cl != NULL || c->buffered);
 
         if (cl == NULL) {
             conn->last_out = &conn->out;
@@ -240,6 +250,16 @@ ngx_http_rcache_conn_recv(ngx_http_rcache_conn_t *conn)
         conn->pos = conn->start;
     }
 
+#if (NGX_SSL)
+
+    if (c->ssl) {
+        return len ? ngx_http_rcache_conn_recv_tls(conn, conn->dst, len)
+                   : ngx_http_rcache_conn_recv_tls(conn, NULL,
+                                                   conn->end - conn->last);
+    }
+
+#endif
+
     if (len) {
         iov[n].iov_base = (void *) conn->dst;
         iov[n++].iov_len = len;
@@ -288,6 +308,53 @@ ngx_http_rcache_conn_recv(ngx_http_rcache_conn_t *conn)
 }
 
 
+#if (NGX_SSL)
+
+/* dst is where a payload goes; NULL: into the buffer */
+
+static ssize_t
+ngx_http_rcache_conn_recv_tls(ngx_http_rcache_conn_t *conn, u_char *dst,
+    size_t len)
+{
+    ssize_t            n;
+    ngx_connection_t  *c;
+
+    c = conn->connection;
+
+    n = c->recv(c, dst ? dst : conn->last, len);
+
+    if (n == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
+
+    if (n == NGX_ERROR) {
+        ngx_http_rcache_conn_fail(conn, NGX_HTTP_RCACHE_OP_DOWN,
+                                  "recv() failed");
+        return NGX_DONE;
+    }
+
+    if (n == 0) {
+        ngx_http_rcache_conn_closed(conn, 0);
+        return NGX_DONE;
+    }
+
+    conn->progress = ngx_current_msec;
+    conn->late = 0;
+
+    if (dst) {
+        conn->dst += n;
+        conn->rest -= n;
+
+    } else {
+        conn->last += n;
+    }
+
+    return n;
+}
+
+#endif
+
+
 /* a short read emptied the socket; but the end of the stream is no byte */
 
 static void
@@ -321,7 +388,7 @@ ngx_http_rcache_conn_closed(ngx_http_rcache_conn_t *conn, ngx_err_t err)
 
         ngx_log_error(NGX_LOG_INFO, conn->redis->log, err,
                       "redis \"%V\" closed an idle connection",
-                      &conn->redis->conf->url);
+                      &conn->node->name);
 
         ngx_http_rcache_conn_close(conn);
         return;

@@ -77,12 +77,12 @@ static void ngx_http_rcache_push_accepted(ngx_http_rcache_push_t *push);
 void
 ngx_http_rcache_push_open(ngx_http_rcache_push_t *push)
 {
-    ngx_msec_int_t            left;
-    ngx_http_rcache_conn_t   *conn;
-    ngx_http_rcache_redis_t  *redis;
+    ngx_msec_int_t           left;
+    ngx_http_rcache_conn_t  *conn;
+    ngx_http_rcache_node_t  *node;
 
     conn = &push->conn;
-    redis = conn->redis;
+    node = conn->node;
 
     /* while it is idle the timer is that of the back-off */
 
@@ -94,9 +94,9 @@ ngx_http_rcache_push_open(ngx_http_rcache_push_t *push)
         return;
     }
 
-    left = (ngx_msec_int_t) (redis->retry_at - ngx_current_msec);
+    left = (ngx_msec_int_t) (node->retry_at - ngx_current_msec);
 
-    if (redis->down && left > 0) {
+    if (node->down && left > 0) {
         ngx_add_timer(&conn->timer, (ngx_msec_t) left);
         return;
     }
@@ -599,31 +599,31 @@ ngx_http_rcache_push_asked(ngx_http_rcache_push_t *push)
 void
 ngx_http_rcache_push_failed(ngx_http_rcache_push_t *push, ngx_str_t *why)
 {
-    ngx_msec_t                retry;
-    ngx_msec_int_t            left;
-    ngx_http_rcache_redis_t  *redis;
+    ngx_msec_t               retry;
+    ngx_msec_int_t           left;
+    ngx_http_rcache_node_t  *node;
 
-    redis = push->conn.redis;
+    node = push->conn.node;
 
     push->backoff = push->backoff ? push->backoff * 2
                                   : NGX_HTTP_RCACHE_BACKOFF_MIN;
 
     push->backoff = ngx_min(push->backoff, NGX_HTTP_RCACHE_BACKOFF_MAX);
 
-    /* as in ngx_http_rcache_redis_failed() */
+    /* as in ngx_http_rcache_node_failed() */
 
     retry = push->backoff - push->backoff / 4
             + (ngx_msec_t) ngx_random() % (push->backoff / 2 + 1);
 
-    left = (ngx_msec_int_t) (redis->retry_at - ngx_current_msec);
+    left = (ngx_msec_int_t) (node->retry_at - ngx_current_msec);
 
-    if (redis->down && left > (ngx_msec_int_t) retry) {
+    if (node->down && left > (ngx_msec_int_t) retry) {
         retry = (ngx_msec_t) left;
     }
 
     ngx_add_timer(&push->conn.timer, retry);
 
-    if (!redis->down && push->backoff == NGX_HTTP_RCACHE_BACKOFF_MAX) {
+    if (!node->down && push->backoff == NGX_HTTP_RCACHE_BACKOFF_MAX) {
 
         /* it lasts, and the lanes do not tell of it */
 
@@ -631,9 +631,9 @@ ngx_http_rcache_push_failed(ngx_http_rcache_push_t *push, ngx_str_t *why)
         return;
     }
 
-    ngx_log_error(NGX_LOG_INFO, redis->log, 0,
+    ngx_log_error(NGX_LOG_INFO, push->conn.redis->log, 0,
                   "redis \"%V\": subscriptions are interrupted: %V",
-                  &redis->conf->url, why);
+                  &node->name, why);
 }
 
 
@@ -662,7 +662,7 @@ ngx_http_rcache_push_refused(ngx_http_rcache_push_t *push, ngx_str_t *why)
 
     ngx_log_error(NGX_LOG_ERR, push->conn.redis->log, 0,
                   "redis \"%V\" refuses subscriptions: %V",
-                  &push->conn.redis->conf->url, &text);
+                  &push->conn.node->name, &text);
 }
 
 
@@ -683,7 +683,7 @@ ngx_http_rcache_push_accepted(ngx_http_rcache_push_t *push)
 
     ngx_log_error(NGX_LOG_NOTICE, push->conn.redis->log, 0,
                   "redis \"%V\" accepts subscriptions again",
-                  &push->conn.redis->conf->url);
+                  &push->conn.node->name);
 }
 
 

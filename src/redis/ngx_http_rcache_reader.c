@@ -437,7 +437,7 @@ ngx_http_rcache_reader_done(ngx_http_rcache_conn_t *conn,
 
         if (!conn->good && reply && reply->type != REDIS_REPLY_ERROR) {
             conn->good = 1;
-            conn->redis->backoff = 0;
+            conn->node->backoff = 0;
         }
     }
 

@@ -4,32 +4,21 @@
  */
 
 
-/*
- * The entrance: the lanes of one Redis in one worker, and what they share,
- * the verdict on the server.
- *
- * While it is down nothing is accepted, for nobody is to wait for a sick
- * server: the first submit after the back-off only starts an attempt behind
- * the scenes, and is refused as well.
- */
+/* The entrance: operations are bounded, and given to the lane of a node. */
 
 
 #include "ngx_http_rcache_conn.h"
 
 
 static void ngx_http_rcache_redis_cleanup(void *data);
-static void ngx_http_rcache_redis_init_lane(ngx_http_rcache_redis_t *redis,
-    ngx_http_rcache_conn_t *conn);
-static ngx_int_t ngx_http_rcache_redis_available(
-    ngx_http_rcache_redis_t *redis, ngx_http_rcache_conn_t *conn);
 
 
 ngx_http_rcache_redis_t *
 ngx_http_rcache_redis_create(ngx_cycle_t *cycle,
     ngx_http_rcache_redis_conf_t *rcf)
 {
-    ngx_uint_t                i;
     ngx_pool_cleanup_t       *cln;
+    ngx_http_rcache_node_t   *node;
     ngx_http_rcache_redis_t  *redis;
 
     redis = ngx_pcalloc(cycle->pool, sizeof(ngx_http_rcache_redis_t));
@@ -39,14 +28,19 @@ ngx_http_rcache_redis_create(ngx_cycle_t *cycle,
 
     redis->conf = rcf;
     redis->log = cycle->log;
-    redis->addrs = rcf->addrs;
-    redis->naddrs = rcf->naddrs;
+    redis->password = rcf->password;
 
-    for (i = 0; i < NGX_HTTP_RCACHE_LANES; i++) {
-        ngx_http_rcache_redis_init_lane(redis, &redis->lanes[i]);
-    }
+    node = &redis->node;
 
-    ngx_http_rcache_redis_init_lane(redis, &redis->push.conn);
+    node->name = rcf->url;
+    node->host = rcf->host;
+    node->port = rcf->port;
+    node->addrs = rcf->addrs;
+    node->naddrs = rcf->naddrs;
+
+    ngx_http_rcache_node_init(redis, node);
+
+    ngx_http_rcache_conn_init(&redis->push.conn, node);
     ngx_http_rcache_push_init(&redis->push);
 
     cln = ngx_pool_cleanup_add(cycle->pool, 0);
@@ -68,36 +62,12 @@ ngx_http_rcache_redis_cleanup(void *data)
 {
     ngx_http_rcache_redis_t *redis = data;
 
-    ngx_uint_t  i;
-
-    for (i = 0; i < NGX_HTTP_RCACHE_LANES; i++) {
-        ngx_http_rcache_reader_free(&redis->lanes[i]);
-    }
-
+    ngx_http_rcache_node_cleanup(&redis->node);
     ngx_http_rcache_push_cleanup(&redis->push);
-}
 
-
-static void
-ngx_http_rcache_redis_init_lane(ngx_http_rcache_redis_t *redis,
-    ngx_http_rcache_conn_t *conn)
-{
-    conn->redis = redis;
-    conn->ident = -1;
-
-    ngx_queue_init(&conn->waiting);
-    ngx_queue_init(&conn->sending);
-    ngx_queue_init(&conn->pending);
-
-    conn->last_out = &conn->out;
-
-    conn->timer.data = conn;
-    conn->timer.log = redis->log;
-    conn->timer.handler = ngx_http_rcache_conn_timer_handler;
-
-    conn->flush.data = conn;
-    conn->flush.log = redis->log;
-    conn->flush.handler = ngx_http_rcache_conn_flush_handler;
+    if (redis->password_buf) {
+        ngx_explicit_memzero(redis->password_buf, redis->password.len);
+    }
 }
 
 
@@ -107,7 +77,7 @@ ngx_http_rcache_op_submit(ngx_http_rcache_redis_t *redis,
 {
     ngx_http_rcache_conn_t  *conn;
 
-    conn = &redis->lanes[op->lane];
+    conn = &redis->node.lanes[op->lane];
 
     if (conn->nops >= redis->conf->queue
         || conn->unsent + op->size > NGX_HTTP_RCACHE_UNSENT_MAX)
@@ -116,7 +86,7 @@ ngx_http_rcache_op_submit(ngx_http_rcache_redis_t *redis,
         return NGX_DECLINED;
     }
 
-    if (ngx_http_rcache_redis_available(redis, conn) != NGX_OK) {
+    if (ngx_http_rcache_node_available(&redis->node, conn) != NGX_OK) {
         op->status = NGX_HTTP_RCACHE_OP_DOWN;
         return NGX_DECLINED;
     }
@@ -167,94 +137,10 @@ ngx_http_rcache_redis_flush(ngx_http_rcache_redis_t *redis,
 {
     ngx_http_rcache_conn_t  *conn;
 
-    conn = &redis->lanes[lane];
+    conn = &redis->node.lanes[lane];
 
     if (conn->flush.posted) {
         ngx_delete_posted_event(&conn->flush);
         ngx_http_rcache_conn_flush_handler(&conn->flush);
     }
-}
-
-
-static ngx_int_t
-ngx_http_rcache_redis_available(ngx_http_rcache_redis_t *redis,
-    ngx_http_rcache_conn_t *conn)
-{
-    if (conn->state == NGX_HTTP_RCACHE_CONN_READY) {
-        return NGX_OK;
-    }
-
-    if (conn->state != NGX_HTTP_RCACHE_CONN_IDLE) {
-        return redis->down ? NGX_DECLINED : NGX_OK;
-    }
-
-    if (redis->down) {
-
-        /* a worker that exits has no use for a connection later on */
-
-        if (!ngx_exiting
-            && (ngx_msec_int_t) (ngx_current_msec - redis->retry_at) >= 0)
-        {
-            ngx_http_rcache_conn_open(conn);
-        }
-
-        return NGX_DECLINED;
-    }
-
-    ngx_http_rcache_conn_open(conn);
-
-    return (conn->state != NGX_HTTP_RCACHE_CONN_IDLE) ? NGX_OK : NGX_DECLINED;
-}
-
-
-void
-ngx_http_rcache_redis_failed(ngx_http_rcache_redis_t *redis, ngx_str_t *why)
-{
-    ngx_msec_t  retry;
-
-    retry = redis->retry_at - ngx_current_msec;
-
-    /* lanes that fail together are one failure */
-
-    if (!redis->down || (ngx_msec_int_t) retry <= 0) {
-
-        redis->backoff = redis->backoff ? redis->backoff * 2
-                                        : NGX_HTTP_RCACHE_BACKOFF_MIN;
-
-        redis->backoff = ngx_min(redis->backoff, NGX_HTTP_RCACHE_BACKOFF_MAX);
-
-        /* a quarter less to a quarter more: workers are not to come at once */
-
-        retry = redis->backoff - redis->backoff / 4
-                + (ngx_msec_t) ngx_random() % (redis->backoff / 2 + 1);
-
-        redis->retry_at = ngx_current_msec + retry;
-    }
-
-    if (redis->down) {
-        ngx_log_error(NGX_LOG_INFO, redis->log, 0,
-                      "redis \"%V\" failed again: %V", &redis->conf->url, why);
-        return;
-    }
-
-    redis->down = 1;
-
-    redis->conf->notify(redis->conf->data, 0, why, retry);
-}
-
-
-void
-ngx_http_rcache_redis_recovered(ngx_http_rcache_redis_t *redis)
-{
-    ngx_str_t  why;
-
-    if (!redis->down) {
-        return;
-    }
-
-    redis->down = 0;
-
-    ngx_str_null(&why);
-
-    redis->conf->notify(redis->conf->data, 1, &why, 0);
 }

@@ -43,6 +43,29 @@ typedef struct ngx_http_rcache_redis_s  ngx_http_rcache_redis_t;
 typedef struct ngx_http_rcache_op_s     ngx_http_rcache_op_t;
 
 
+/* of rediss://, file names are full */
+
+typedef struct {
+    ngx_uint_t                 enable;         /* unsigned  enable:1; */
+    ngx_uint_t                 given;          /* unsigned  given:1; */
+    ngx_uint_t                 verify;         /* unsigned  verify:1; */
+    ngx_uint_t                 verify_depth;
+    ngx_uint_t                 session_reuse;  /* unsigned  session_reuse:1; */
+    ngx_uint_t                 protocols;      /* NGX_SSL_TLSv1_2, ... */
+    ngx_str_t                  ciphers;
+    ngx_str_t                  name;           /* empty: the host */
+    ngx_str_t                  trusted_certificate;  /* empty: the system's */
+    ngx_str_t                  crl;
+    ngx_str_t                  certificate;
+    ngx_str_t                  certificate_key;
+    ngx_str_t                  password_file;
+
+#if (NGX_SSL)
+    ngx_ssl_t                  ssl;
+#endif
+} ngx_http_rcache_tls_conf_t;
+
+
 typedef struct {
     ngx_str_t                  zone;           /* for log lines and the name
                                                   given to CLIENT SETNAME */
@@ -59,6 +82,8 @@ typedef struct {
     ngx_str_t                  password;
     ngx_str_t                  password_file;
     ngx_uint_t                 db;
+
+    ngx_http_rcache_tls_conf_t tls;
 
     ngx_msec_t                 connect_timeout;  /* connect and handshake */
     ngx_msec_t                 timeout;          /* of a command */
@@ -133,12 +158,13 @@ struct ngx_http_rcache_op_s {
 
 
 /*
- * Configuration time.  Parses redis://[[user]:password@]host[:port][/db] or
+ * Configuration time.  Parses redis[s]://[[user]:password@]host[:port][/db] or
  * unix:/path, percent-decoding user and password, and resolves the
  * host; a host that does not resolve is a warning.  Sets url, host, port,
- * addrs, naddrs, and user, password and db if the URL has them.  Returns
- * NGX_OK, or NGX_ERROR with a reason in *err (static storage).  rcf->url is
- * fit to be shown in either case; the argument may hold a password.
+ * addrs, naddrs, tls.enable, and user, password and db if the URL has them.
+ * Returns NGX_OK, or NGX_ERROR with a reason in *err (static storage).
+ * rcf->url is fit to be shown in either case; the argument may hold a
+ * password.
  */
 
 ngx_int_t ngx_http_rcache_redis_url(ngx_conf_t *cf,
@@ -152,6 +178,14 @@ ngx_int_t ngx_http_rcache_redis_url(ngx_conf_t *cf,
 
 ngx_int_t ngx_http_rcache_redis_password(ngx_conf_t *cf,
     ngx_http_rcache_redis_conf_t *rcf);
+
+/*
+ * Configuration time.  Makes the context for TLS.  Logs and returns NGX_ERROR
+ * if that is not possible.
+ */
+
+ngx_int_t ngx_http_rcache_tls_conf(ngx_conf_t *cf,
+    ngx_http_rcache_tls_conf_t *tls);
 
 /*
  * Worker start.  Makes no connection yet.  rcf must live as long as the

@@ -5,7 +5,7 @@
 
 
 /*
- * What the configuration says of a Redis: its URL, its password file.
+ * What the configuration says of a Redis: its URL.
  */
 
 
@@ -13,7 +13,6 @@
 
 
 #define NGX_HTTP_RCACHE_PORT          6379
-#define NGX_HTTP_RCACHE_PASSWORD_MAX  4096
 #define NGX_HTTP_RCACHE_DB_MAX        65535
 
 
@@ -31,8 +30,6 @@ static ngx_int_t ngx_http_rcache_redis_decode(ngx_pool_t *pool,
     ngx_str_t *dst, u_char *p, u_char *last, char **err);
 static u_char *ngx_http_rcache_redis_strrchr(u_char *p, u_char *last,
     u_char c);
-static ssize_t ngx_http_rcache_redis_read_file(ngx_conf_t *cf,
-    ngx_str_t *name, u_char *buf, size_t size);
 
 
 ngx_int_t
@@ -53,15 +50,16 @@ ngx_http_rcache_redis_url(ngx_conf_t *cf, ngx_http_rcache_redis_conf_t *rcf,
         return ngx_http_rcache_redis_url_unix(cf, rcf, url, err);
     }
 
-    if (url->len >= 9 && ngx_strncmp(url->data, "rediss://", 9) == 0) {
-        *err = "TLS is not supported";
-        return NGX_ERROR;
-    }
-
     len = sizeof("redis://") - 1;
 
-    if (url->len < len || ngx_strncmp(url->data, "redis://", len) != 0) {
-        *err = "it must begin with \"redis://\" or \"unix:/\"";
+    if (url->len > len && ngx_strncmp(url->data, "rediss://", len + 1) == 0) {
+        len++;
+        rcf->tls.enable = 1;
+
+    } else if (url->len < len || ngx_strncmp(url->data, "redis://", len) != 0)
+    {
+        *err = "it must begin with \"redis://\", \"rediss://\" or "
+               "\"unix:/\"";
         return NGX_ERROR;
     }
 
@@ -327,109 +325,4 @@ ngx_http_rcache_redis_strrchr(u_char *p, u_char *last, u_char c)
     }
 
     return NULL;
-}
-
-
-ngx_int_t
-ngx_http_rcache_redis_password(ngx_conf_t *cf,
-    ngx_http_rcache_redis_conf_t *rcf)
-{
-    u_char      *last;
-    ssize_t      n;
-    ngx_str_t    name;
-    const char  *wrong;
-    u_char       buf[NGX_HTTP_RCACHE_PASSWORD_MAX + sizeof(CRLF)];
-
-    name = rcf->password_file;
-
-    if (ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    n = ngx_http_rcache_redis_read_file(cf, &name, buf, sizeof(buf));
-
-    if (n == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    last = buf + n;
-
-    if (last > buf && *(last - 1) == LF) {
-        last--;
-    }
-
-    if (last > buf && *(last - 1) == CR) {
-        last--;
-    }
-
-    wrong = NULL;
-
-    if (last == buf) {
-        wrong = "is empty";
-
-    } else if (ngx_strlchr(buf, last, LF)) {
-        wrong = "has more than one line";
-
-    } else if (last - buf > NGX_HTTP_RCACHE_PASSWORD_MAX) {
-        wrong = "is longer than 4096 bytes";
-    }
-
-    if (wrong) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "password file \"%V\" %s", &name, wrong);
-
-    } else {
-        rcf->password.len = last - buf;
-        rcf->password.data = ngx_pnalloc(cf->pool, rcf->password.len);
-
-        if (rcf->password.data) {
-            ngx_memcpy(rcf->password.data, buf, rcf->password.len);
-        }
-    }
-
-    ngx_explicit_memzero(buf, sizeof(buf));
-
-    return (wrong || rcf->password.data == NULL) ? NGX_ERROR : NGX_OK;
-}
-
-
-/* until the end or until the buffer is full; it may be a pipe as well */
-
-static ssize_t
-ngx_http_rcache_redis_read_file(ngx_conf_t *cf, ngx_str_t *name, u_char *buf,
-    size_t size)
-{
-    size_t    len;
-    ssize_t   n;
-    ngx_fd_t  fd;
-
-    fd = ngx_open_file(name->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-
-    if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_open_file_n " \"%V\" failed", name);
-        return NGX_ERROR;
-    }
-
-    len = 0;
-
-    do {
-        n = ngx_read_fd(fd, buf + len, size - len);
-
-        if (n == -1) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                               ngx_read_fd_n " \"%V\" failed", name);
-            break;
-        }
-
-        len += n;
-
-    } while (n > 0 && len < size);
-
-    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
-        ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
-                           ngx_close_file_n " \"%V\" failed", name);
-    }
-
-    return (n == -1) ? NGX_ERROR : (ssize_t) len;
 }

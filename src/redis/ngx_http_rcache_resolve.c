@@ -14,7 +14,7 @@
 
 
 static void ngx_http_rcache_conn_resolve_handler(ngx_resolver_ctx_t *ctx);
-static void ngx_http_rcache_conn_set_addrs(ngx_http_rcache_redis_t *redis,
+static void ngx_http_rcache_node_set_addrs(ngx_http_rcache_node_t *node,
     ngx_resolver_ctx_t *ctx);
 
 
@@ -24,12 +24,10 @@ ngx_http_rcache_conn_resolve(ngx_http_rcache_conn_t *conn)
     ngx_str_t                     *host;
     ngx_msec_t                     timeout;
     ngx_resolver_ctx_t            *ctx;
-    ngx_http_rcache_redis_t       *redis;
     ngx_http_rcache_redis_conf_t  *rcf;
 
-    redis = conn->redis;
-    rcf = redis->conf;
-    host = &rcf->host;
+    rcf = conn->redis->conf;
+    host = &conn->node->host;
 
     if (rcf->resolver == NULL
         || host->len == 0
@@ -49,7 +47,7 @@ ngx_http_rcache_conn_resolve(ngx_http_rcache_conn_t *conn)
 
     timeout = rcf->connect_timeout;
 
-    if (redis->naddrs) {
+    if (conn->node->naddrs) {
         timeout = timeout / 2 + 1;
     }
 
@@ -82,7 +80,7 @@ ngx_http_rcache_conn_resolve_handler(ngx_resolver_ctx_t *ctx)
                       ngx_resolver_strerror(ctx->state));
 
     } else {
-        ngx_http_rcache_conn_set_addrs(conn->redis, ctx);
+        ngx_http_rcache_node_set_addrs(conn->node, ctx);
     }
 
     conn->resolve = NULL;
@@ -93,7 +91,7 @@ ngx_http_rcache_conn_resolve_handler(ngx_resolver_ctx_t *ctx)
 
 
 static void
-ngx_http_rcache_conn_set_addrs(ngx_http_rcache_redis_t *redis,
+ngx_http_rcache_node_set_addrs(ngx_http_rcache_node_t *node,
     ngx_resolver_ctx_t *ctx)
 {
     ngx_uint_t   i, n;
@@ -107,15 +105,15 @@ ngx_http_rcache_conn_set_addrs(ngx_http_rcache_redis_t *redis,
             continue;
         }
 
-        addr = &redis->resolved[n];
+        addr = &node->resolved[n];
 
-        addr->sockaddr = &redis->sockaddr[n].sockaddr;
+        addr->sockaddr = &node->sockaddr[n].sockaddr;
         addr->socklen = ctx->addrs[i].socklen;
         ngx_memcpy(addr->sockaddr, ctx->addrs[i].sockaddr, addr->socklen);
 
-        ngx_inet_set_port(addr->sockaddr, redis->conf->port);
+        ngx_inet_set_port(addr->sockaddr, node->port);
 
-        addr->name.data = redis->text[n];
+        addr->name.data = node->text[n];
         addr->name.len = ngx_sock_ntop(addr->sockaddr, addr->socklen,
                                        addr->name.data, NGX_SOCKADDR_STRLEN,
                                        1);
@@ -123,7 +121,7 @@ ngx_http_rcache_conn_set_addrs(ngx_http_rcache_redis_t *redis,
     }
 
     if (n) {
-        redis->addrs = redis->resolved;
-        redis->naddrs = n;
+        node->addrs = node->resolved;
+        node->naddrs = n;
     }
 }

@@ -24,6 +24,7 @@ use File::Path ();
 use File::Temp ();
 use Test::More;
 
+use RCache::Certs;
 use RCache::Crowd;
 use RCache::Entry;
 use RCache::FakeRedis;
