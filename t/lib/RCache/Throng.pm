@@ -144,7 +144,7 @@ sub loop {
                     next;
                 }
 
-                if (!$c->{todo} && $c->{in} =~ /\r\n\r\n/) {
+                if (!$c->{todo} && whole($c->{in})) {
                     my $req = request($c->{in}, ++$n);
 
                     syswrite $record, JSON::PP->new->latin1->encode(
@@ -182,6 +182,19 @@ sub loop {
             delete $conn{$fd} if !@$todo;
         }
     }
+}
+
+
+# Who answers before the body is there breaks the pipe of who sends it.
+
+sub whole {
+    my ($in) = @_;
+
+    my $end = index $in, "\r\n\r\n";
+    return 0 if $end < 0;
+
+    my ($length) = substr($in, 0, $end) =~ /^Content-Length: (\d+)/mi;
+    return length $in >= $end + 4 + ($length // 0);
 }
 
 
