@@ -40,13 +40,14 @@ my $fake = $t->fake_redis(sub {
 $t->set(FAKE => $fake->port());
 
 my $conf = <<'CONF';
-    redis_proxy_cache_zone          api:1m server=%%REDIS%%;
+    redis_proxy_cache_zone          api:1m server=%%REDIS%%
+                                    connect_timeout=60s timeout=60s;
     redis_proxy_cache_zone          both:1m
                                     server=redis://127.0.0.1:%%FAKE%%
-                                    timeout=10s;
+                                    connect_timeout=60s timeout=60s;
     redis_proxy_cache_key           $uri;
     redis_proxy_cache_revalidate    on;
-    redis_proxy_cache_budget        30s;
+    redis_proxy_cache_budget        60s;
     redis_proxy_cache_lock_age      300s;
     redis_proxy_cache_lock_timeout  300s;
 
