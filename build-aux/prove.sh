@@ -24,4 +24,21 @@ cd "$root"
 
 [ $# -gt 0 ] || set -- t/
 
-exec prove -r -It/lib -j "${PROVE_JOBS:-2}" "$@"
+# Many tests start a dozen of processes, and two of them at once may be more
+# than a busy machine has time for.  So what fails is run once more, alone, and
+# is told; what fails then has failed.
+
+rm -f .prove
+
+if prove -r -It/lib -j "${PROVE_JOBS:-2}" --state=save "$@"; then
+    rm -f .prove
+    exit 0
+fi
+
+say "the tests that failed, once more, one at a time:"
+
+rc=0
+prove -It/lib --state=failed || rc=$?
+rm -f .prove
+
+exit $rc
