@@ -87,14 +87,15 @@ my @ill = (
                  . ' ssl_name=127.0.0.9',
       qr/the certificate is not for "127\.0\.0\.9"/ ],
     [ 'nobody',  "server=rediss://localhost:%%MUTUAL%% $trust",
-      qr/certificate required|handshake failure|bad certificate/ ],
+      qr/certificate\ required|handshake\ failure|bad\ certificate
+         |reset\ by\ peer/x ],
     [ 'nobody2', "server=rediss://localhost:%%MUTUAL%% $trust"
                  . ' ssl_protocols=TLSv1.2',
       qr/the TLS handshake failed: .*(?:handshake failure|bad certificate)/ ],
     [ 'stray',   "server=rediss://localhost:%%MUTUAL%% $trust"
                  . ' ssl_certificate=%%STRAY_CRT%%'
                  . ' ssl_certificate_key=%%STRAY_KEY%%',
-      qr/alert/ ],
+      qr/alert|reset by peer/ ],
     [ 'plain',   "server=rediss://localhost:%%PLAIN%% $trust",
       qr/the TLS handshake failed: .*wrong version/ ],
     [ 'naked',   'server=redis://localhost:%%OPEN%% connect_timeout=500ms',
