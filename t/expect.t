@@ -132,9 +132,9 @@ $redis->freeze();
 
 my $c = $one->connect();
 $c->send(RCache::HTTP::format_request('GET', '/left', headers => \@fresh));
-wait_for { $one->lines('rcache policy: .* "/left"') };
+ok($one->wait_line('rcache policy: .*"/left"'), 'a request is on its way');
 $c->close();
-wait_for { $one->lines('client .*closed connection') };
+ok($one->wait_line('client .*closed connection'), 'and its client gone');
 
 $redis->thaw();
 

@@ -11,7 +11,7 @@ static u_char *rcache_args_normalise(u_char *dst, const u_char *p,
     const u_char *last);
 static int rcache_args_unreserved(u_char ch);
 static int rcache_args_hex(u_char ch);
-static int rcache_args_before(const rcache_arg_t *a, const rcache_arg_t *b);
+static int rcache_args_before(const void *one, const void *two);
 
 
 size_t
@@ -153,54 +153,19 @@ rcache_args_hex(u_char ch)
 }
 
 
-/* by merging: never quadratic, whatever a client sends, and stable */
-
 void
 rcache_args_sort(rcache_arg_t *args, rcache_arg_t *spare, size_t n)
 {
-    size_t         width, i, a, b, middle, end;
-    rcache_arg_t  *from, *to, *t;
-
-    from = args;
-    to = spare;
-
-    for (width = 1; width < n; width *= 2) {
-
-        for (i = 0; i < n; i = end) {
-
-            middle = (n - i > width) ? i + width : n;
-            end = (n - middle > width) ? middle + width : n;
-
-            a = i;
-            b = middle;
-
-            while (a < middle || b < end) {
-
-                if (b == end
-                    || (a < middle && !rcache_args_before(&from[b], &from[a])))
-                {
-                    to[i++] = from[a++];
-
-                } else {
-                    to[i++] = from[b++];
-                }
-            }
-        }
-
-        t = from;
-        from = to;
-        to = t;
-    }
-
-    if (from != args) {
-        memcpy(args, from, n * sizeof(rcache_arg_t));
-    }
+    rcache_sort(args, spare, n, sizeof(rcache_arg_t), rcache_args_before);
 }
 
 
 static int
-rcache_args_before(const rcache_arg_t *a, const rcache_arg_t *b)
+rcache_args_before(const void *one, const void *two)
 {
+    const rcache_arg_t *a = one;
+    const rcache_arg_t *b = two;
+
     int     rc;
     size_t  len;
 

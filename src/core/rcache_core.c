@@ -109,3 +109,49 @@ rcache_str_listed(const rcache_str_t *list, const rcache_str_t *name)
 
     return 0;
 }
+
+
+void
+rcache_sort(void *items, void *spare, size_t n, size_t size,
+    rcache_less_pt less)
+{
+    u_char  *from, *to, *t, *next;
+    size_t   width, i, a, b, middle, end;
+
+    from = items;
+    to = spare;
+
+    for (width = 1; width < n; width *= 2) {
+
+        for (i = 0; i < n; i = end) {
+
+            middle = (n - i > width) ? i + width : n;
+            end = (n - middle > width) ? middle + width : n;
+
+            a = i;
+            b = middle;
+
+            while (a < middle || b < end) {
+
+                if (b == end
+                    || (a < middle && !less(from + b * size, from + a * size)))
+                {
+                    next = from + a++ * size;
+
+                } else {
+                    next = from + b++ * size;
+                }
+
+                memcpy(to + i++ * size, next, size);
+            }
+        }
+
+        t = from;
+        from = to;
+        to = t;
+    }
+
+    if (from != (u_char *) items) {
+        memcpy(items, from, n * size);
+    }
+}

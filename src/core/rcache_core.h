@@ -81,4 +81,16 @@ int rcache_str_same(const rcache_str_t *a, const rcache_str_t *b);
 int rcache_str_listed(const rcache_str_t *list, const rcache_str_t *name);
 
 
+/*
+ * Sorts n items of the given size, in bytes; equal ones stay in their order.
+ * spare has room for n.  By merging: never quadratic, whatever a client sends.
+ * less is true if one has to come before two.
+ */
+
+typedef int (*rcache_less_pt)(const void *one, const void *two);
+
+void rcache_sort(void *items, void *spare, size_t n, size_t size,
+    rcache_less_pt less);
+
+
 #endif /* _RCACHE_CORE_H_INCLUDED_ */

@@ -101,10 +101,7 @@ static int rcache_json_put_map_end(void *ctx);
 static int rcache_json_put_array(void *ctx);
 static int rcache_json_put_array_end(void *ctx);
 static void rcache_json_ended(rcache_json_t *json, rcache_json_level_t *level);
-static void rcache_json_sort(rcache_json_member_t *m,
-    rcache_json_member_t *spare, size_t n);
-static int rcache_json_less(const rcache_json_member_t *a,
-    const rcache_json_member_t *b);
+static int rcache_json_less(const void *one, const void *two);
 
 static int rcache_json_ask_other(void *ctx);
 static int rcache_json_ask_boolean(void *ctx, int value);
@@ -650,7 +647,8 @@ rcache_json_put_map_end(void *ctx)
     m = &json->members[level->members];
     n = json->nmembers - level->members;
 
-    rcache_json_sort(m, json->members + json->room, n);
+    rcache_sort(m, json->members + json->room, n,
+                sizeof(rcache_json_member_t), rcache_json_less);
 
     p = json->spare;
 
@@ -705,55 +703,12 @@ rcache_json_put_array_end(void *ctx)
 }
 
 
-/* by merging: stable, and never quadratic */
-
-static void
-rcache_json_sort(rcache_json_member_t *m, rcache_json_member_t *spare,
-    size_t n)
-{
-    size_t                 width, i, a, b, middle, end;
-    rcache_json_member_t  *from, *to, *t;
-
-    from = m;
-    to = spare;
-
-    for (width = 1; width < n; width *= 2) {
-
-        for (i = 0; i < n; i = end) {
-
-            middle = (n - i > width) ? i + width : n;
-            end = (n - middle > width) ? middle + width : n;
-
-            a = i;
-            b = middle;
-
-            while (a < middle || b < end) {
-
-                if (b == end
-                    || (a < middle && !rcache_json_less(&from[b], &from[a])))
-                {
-                    to[i++] = from[a++];
-
-                } else {
-                    to[i++] = from[b++];
-                }
-            }
-        }
-
-        t = from;
-        from = to;
-        to = t;
-    }
-
-    if (from != m) {
-        memcpy(m, from, n * sizeof(rcache_json_member_t));
-    }
-}
-
-
 static int
-rcache_json_less(const rcache_json_member_t *a, const rcache_json_member_t *b)
+rcache_json_less(const void *one, const void *two)
 {
+    const rcache_json_member_t *a = one;
+    const rcache_json_member_t *b = two;
+
     int     rc;
     size_t  len;
 

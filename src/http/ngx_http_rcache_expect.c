@@ -52,6 +52,12 @@ ngx_http_rcache_expect(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     ngx_http_rcache_zone_t      *zone;
     ngx_http_rcache_loc_conf_t  *rlcf;
 
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    if (!rlcf->lock) {
+        return;
+    }
+
     zone = ctx->zone;
 
     hash = rcache_sum(ctx->redis_key.data, ctx->redis_key.len);
@@ -66,10 +72,7 @@ ngx_http_rcache_expect(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     ctx->unknown = 1;
 
-    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
-
     if (zone->absent < NGX_HTTP_RCACHE_ABSENT_ALL / 2
-        || !rlcf->lock
         || rlcf->min_uses > 1
         || ctx->offline
         || ctx->far
