@@ -20,7 +20,7 @@ ngx_http_rcache_user(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     ngx_str_t *parts)
 {
     u_char                      *p;
-    ngx_str_t                    identity, secret;
+    ngx_str_t                    identity;
     ngx_http_rcache_loc_conf_t  *rlcf;
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
@@ -46,9 +46,7 @@ ngx_http_rcache_user(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
 
     p = ngx_cpymem(parts->data, " user=", sizeof(" user=") - 1);
 
-    ngx_str_null(&secret);
-
-    if (rcache_parts_user(p, &identity, &secret) != RCACHE_OK) {
+    if (rcache_parts_user(p, &identity) != RCACHE_OK) {
         return NGX_ERROR;
     }
 
