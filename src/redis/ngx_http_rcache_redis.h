@@ -25,6 +25,7 @@
 typedef enum {
     NGX_HTTP_RCACHE_LANE_LOOKUP = 0,
     NGX_HTTP_RCACHE_LANE_STORE,
+    NGX_HTTP_RCACHE_LANE_BULK,         /* segments of large bodies, both ways */
     NGX_HTTP_RCACHE_LANES
 } ngx_http_rcache_lane_e;
 
