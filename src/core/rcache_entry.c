@@ -4,6 +4,7 @@
  */
 
 
+#include "rcache_bytes.h"
 #include "rcache_entry.h"
 
 #define XXH_INLINE_ALL
@@ -42,24 +43,36 @@
 
 
 static int64_t rcache_entry_cut(uint64_t n);
+static size_t rcache_entry_fixed(uint32_t flags);
 static int rcache_entry_valid(const rcache_entry_t *e);
 static unsigned rcache_entry_head_status(const rcache_str_t *head);
 static u_char *rcache_put_str(u_char *p, const rcache_str_t *s);
 static int rcache_get_str(rcache_str_t *s, u_char **p, size_t *rest);
 static int rcache_str_equal(const rcache_str_t *a, const rcache_str_t *b);
-static void rcache_put16(u_char *p, uint16_t n);
-static void rcache_put32(u_char *p, uint32_t n);
-static void rcache_put64(u_char *p, uint64_t n);
-static uint16_t rcache_get16(const u_char *p);
-static uint32_t rcache_get32(const u_char *p);
-static uint64_t rcache_get64(const u_char *p);
 
 
 size_t
 rcache_entry_size(const rcache_entry_t *e)
 {
-    return RCACHE_ENTRY_FIXED + e->key.len + e->vary.len + e->variant.len
-           + e->head.len;
+    return rcache_entry_fixed(e->flags) + e->key.len + e->vary.len
+           + e->variant.len + e->head.len;
+}
+
+
+/* with the blocks that the flags say are there */
+
+static size_t
+rcache_entry_fixed(uint32_t flags)
+{
+    size_t  size;
+
+    size = RCACHE_ENTRY_FIXED;
+
+    if (flags & RCACHE_ENTRY_SEGMENTED) {
+        size += RCACHE_SEGMENTS_BLOCK;
+    }
+
+    return size;
 }
 
 
@@ -71,7 +84,8 @@ rcache_entry_encode(u_char *dst, const rcache_entry_t *e)
     memcpy(dst + RCACHE_ENTRY_AT_MAGIC, "RPC", 3);
     dst[RCACHE_ENTRY_AT_VERSION] = RCACHE_ENTRY_VERSION;
 
-    rcache_put16(dst + RCACHE_ENTRY_AT_LENGTH, RCACHE_ENTRY_FIXED);
+    rcache_put16(dst + RCACHE_ENTRY_AT_LENGTH,
+                 (uint16_t) rcache_entry_fixed(e->flags));
     rcache_put16(dst + RCACHE_ENTRY_AT_STATUS, e->status);
     rcache_put64(dst + RCACHE_ENTRY_AT_BODY_SUM, e->body_sum);
     rcache_put64(dst + RCACHE_ENTRY_AT_CREATED, (uint64_t) e->created);
@@ -89,6 +103,10 @@ rcache_entry_encode(u_char *dst, const rcache_entry_t *e)
     rcache_put32(dst + RCACHE_ENTRY_AT_GENERATION, e->generation);
 
     p = dst + RCACHE_ENTRY_FIXED;
+
+    if (e->flags & RCACHE_ENTRY_SEGMENTED) {
+        p = rcache_segments_put(p, &e->segments);
+    }
 
     p = rcache_put_str(p, &e->key);
     p = rcache_put_str(p, &e->vary);
@@ -127,8 +145,9 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     }
 
     fixed = rcache_get16(data + RCACHE_ENTRY_AT_LENGTH);
+    e->flags = rcache_get32(data + RCACHE_ENTRY_AT_FLAGS);
 
-    if (fixed < RCACHE_ENTRY_FIXED || fixed > len) {
+    if (fixed < rcache_entry_fixed(e->flags) || fixed > len) {
         return RCACHE_ENTRY_CORRUPT;
     }
 
@@ -150,7 +169,16 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
 
     e->body_len = rcache_get64(data + RCACHE_ENTRY_AT_BODY_LEN);
 
-    if (e->body_len != rest) {
+    e->segments.count = 0;
+
+    if (e->flags & RCACHE_ENTRY_SEGMENTED) {
+        rcache_segments_get(&e->segments, data + RCACHE_ENTRY_FIXED);
+
+        if (rest || !rcache_segments_valid(&e->segments, e->body_len)) {
+            return RCACHE_ENTRY_CORRUPT;
+        }
+
+    } else if (e->body_len != rest) {
         return RCACHE_ENTRY_CORRUPT;
     }
 
@@ -169,8 +197,6 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     e->status = rcache_get16(data + RCACHE_ENTRY_AT_STATUS);
     e->created = (int64_t) rcache_get64(data + RCACHE_ENTRY_AT_CREATED);
     e->lifetime = (int64_t) rcache_get64(data + RCACHE_ENTRY_AT_LIFETIME);
-
-    e->flags = rcache_get32(data + RCACHE_ENTRY_AT_FLAGS);
 
     if (!rcache_entry_valid(e)) {
         return RCACHE_ENTRY_CORRUPT;
@@ -243,6 +269,32 @@ rcache_entry_head_status(const rcache_str_t *head)
     }
 
     return (p[0] - '0') * 100 + (p[1] - '0') * 10 + (p[2] - '0');
+}
+
+
+int
+rcache_entry_segments(rcache_segments_t *s, const u_char *data, size_t len)
+{
+    uint32_t  flags;
+
+    if (len < RCACHE_ENTRY_FIXED + RCACHE_SEGMENTS_BLOCK
+        || memcmp(data + RCACHE_ENTRY_AT_MAGIC, "RPC", 3) != 0
+        || data[RCACHE_ENTRY_AT_VERSION] != RCACHE_ENTRY_VERSION)
+    {
+        return RCACHE_DECLINED;
+    }
+
+    flags = rcache_get32(data + RCACHE_ENTRY_AT_FLAGS);
+
+    if (!(flags & RCACHE_ENTRY_SEGMENTED)) {
+        return RCACHE_DECLINED;
+    }
+
+    rcache_segments_get(s, data + RCACHE_ENTRY_FIXED);
+
+    return rcache_segments_valid(s,
+                                 rcache_get64(data + RCACHE_ENTRY_AT_BODY_LEN))
+           ? RCACHE_OK : RCACHE_DECLINED;
 }
 
 
@@ -405,51 +457,4 @@ rcache_str_equal(const rcache_str_t *a, const rcache_str_t *b)
 {
     return a->len == b->len
            && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
-}
-
-
-/* compilers make one load or store of each of these */
-
-static void
-rcache_put16(u_char *p, uint16_t n)
-{
-    p[0] = (u_char) n;
-    p[1] = (u_char) (n >> 8);
-}
-
-
-static void
-rcache_put32(u_char *p, uint32_t n)
-{
-    rcache_put16(p, (uint16_t) n);
-    rcache_put16(p + 2, (uint16_t) (n >> 16));
-}
-
-
-static void
-rcache_put64(u_char *p, uint64_t n)
-{
-    rcache_put32(p, (uint32_t) n);
-    rcache_put32(p + 4, (uint32_t) (n >> 32));
-}
-
-
-static uint16_t
-rcache_get16(const u_char *p)
-{
-    return (uint16_t) (p[0] | p[1] << 8);
-}
-
-
-static uint32_t
-rcache_get32(const u_char *p)
-{
-    return rcache_get16(p) | (uint32_t) rcache_get16(p + 2) << 16;
-}
-
-
-static uint64_t
-rcache_get64(const u_char *p)
-{
-    return rcache_get32(p) | (uint64_t) rcache_get32(p + 4) << 32;
 }

@@ -3,11 +3,11 @@
  * The stored entry: docs/storage-format.md, a public contract.
  *
  *     0   4  magic "RPC" and the version, 1
- *     4   2  length of this fixed part, 88; a reader skips what it does not
- *            know behind its own
+ *     4   2  length of this fixed part, 88 and the blocks that flags say are
+ *            there; a reader skips what it does not know behind its own
  *     6   2  status code, the one in the message head; 0 in a marker
  *     8   8  XXH3-64 of bytes 16 to the start of the body
- *    16   8  XXH3-64 of the body
+ *    16   8  XXH3-64 of the body, or of nothing if the flag SEGMENTED is set
  *    24   8  time of the response, milliseconds since 1970-01-01 UTC
  *    32   8  lifetime in milliseconds from that time on; not positive if the
  *            response was stale, by so much, when it came
@@ -22,9 +22,10 @@
  *    76   4  stale-while-revalidate, seconds
  *    80   4  stale-if-error, seconds
  *    84   4  generation, a random number that a marker and its variants share
- *    88      the key, in full; the names, lower case, sorted, with commas
- *            between them; the variant, see rcache_vary.h; the message head:
- *            an HTTP/1.1 status line, header lines, an empty line; the body
+ *    88      the blocks, in the order of their flags; the key, in full; the
+ *            names, lower case, sorted, with commas between them; the
+ *            variant, see rcache_vary.h; the message head: an HTTP/1.1 status
+ *            line, header lines, an empty line; the body
  *
  * A key whose responses vary holds a marker: an entry with the flag VARY and
  * the names, with status 0 and without variant, head and body; 64 bits that
@@ -44,6 +45,7 @@
 
 #include "rcache_core.h"
 #include "rcache_head.h"
+#include "rcache_segment.h"
 #include "rcache_vary.h"
 
 
@@ -71,25 +73,30 @@
 /* it is 5.2.2.10, s-maxage, alone that sets _MUST_REVALIDATE */
 #define RCACHE_ENTRY_S_MAXAGE         0x0020
 
+/* the body is in segments, see rcache_segment.h */
+#define RCACHE_ENTRY_SEGMENTED        0x0040
+
 
 typedef struct {
-    int64_t       created;        /* milliseconds since the epoch */
-    int64_t       lifetime;       /* milliseconds */
-    uint64_t      body_sum;       /* rcache_sum() of the body */
-    uint64_t      body_len;
-    uint32_t      age;            /* seconds */
-    uint32_t      fetch;          /* milliseconds */
-    uint32_t      flags;
-    uint32_t      stale_while_revalidate;   /* seconds, 0 for none */
-    uint32_t      stale_if_error;
-    uint32_t      generation;     /* of a marker and its variants */
-    uint16_t      status;
+    int64_t            created;   /* milliseconds since the epoch */
+    int64_t            lifetime;  /* milliseconds */
+    uint64_t           body_sum;  /* rcache_sum() of the body that follows */
+    uint64_t           body_len;
+    uint32_t           age;       /* seconds */
+    uint32_t           fetch;     /* milliseconds */
+    uint32_t           flags;
+    uint32_t           stale_while_revalidate;   /* seconds, 0 for none */
+    uint32_t           stale_if_error;
+    uint32_t           generation;   /* of a marker and its variants */
+    uint16_t           status;
 
-    rcache_str_t  key;
-    rcache_str_t  vary;           /* canonical names; may be empty */
-    rcache_str_t  variant;
-    rcache_str_t  head;
-    rcache_str_t  body;           /* set by decode, ignored by encode */
+    rcache_segments_t  segments;  /* count 0: none */
+
+    rcache_str_t       key;
+    rcache_str_t       vary;      /* canonical names; may be empty */
+    rcache_str_t       variant;
+    rcache_str_t       head;
+    rcache_str_t       body;      /* set by decode, ignored by encode */
 } rcache_entry_t;
 
 
@@ -124,6 +131,17 @@ u_char *rcache_entry_encode(u_char *dst, const rcache_entry_t *e);
 
 int rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     const rcache_str_t *key);
+
+/*
+ * What the beginning of a stored value says of its segments, unchecked by any
+ * sum: good enough to let them expire.  RCACHE_OK, RCACHE_DECLINED: it has
+ * none.
+ */
+
+#define RCACHE_ENTRY_BEGIN  (RCACHE_ENTRY_FIXED + RCACHE_SEGMENTS_BLOCK)
+
+int rcache_entry_segments(rcache_segments_t *s, const u_char *data,
+    size_t len);
 
 /*
  * True if the entry is the response for these canonical names and this

@@ -41,6 +41,7 @@
     X(AUTHORIZATION, "authorization", "the request has Authorization")        \
     X(CORRUPT, "entry_corrupt", "the entry is damaged")                       \
     X(VERSION, "entry_version", "the entry has another format version")       \
+    X(SEGMENT, "segment", "a segment of the body is gone or damaged")         \
     X(OTHER_KEY, "entry_key", "the entry belongs to another key")             \
     X(WRONG_TYPE, "entry_type", "the Redis key does not hold a string")       \
     X(REDIS_DOWN, "redis_down", "there is no connection to Redis")            \
@@ -68,6 +69,8 @@
     X(HEADERS, "headers", "the headers are too large or malformed")           \
     X(TRAILERS, "trailers", "the response has trailers")                      \
     X(TOO_LARGE, "too_large", "the body is over redis_proxy_cache_max_size")  \
+    X(TOO_SMALL, "too_small", "the body is under redis_proxy_cache_min_size") \
+    X(SLOW, "redis_slow", "too much of the body waits for Redis")             \
     X(EMPTY, "empty", "an empty 200 without Content-Length")                  \
     X(TRUNCATED, "truncated", "the body did not end cleanly")                 \
     X(LOCK_LOST, "lock_lost",                                                 \

@@ -11,7 +11,7 @@ use Time::HiRes ();
 use RCache::Util qw(wait_for);
 
 my %flag = (shared => 1, no_cache => 2, must_revalidate => 4, heuristic => 8,
-            vary => 16);
+            vary => 16, segmented => 64);
 
 
 # The entry under that Redis key; nothing if there is none.
@@ -28,7 +28,15 @@ sub read {
           flags key_len head_len vary_len variant_len swr sie generation)} =
         unpack 'a4 v v a8 a8 q< q< Q< V V V V V V V V V V', $value;
 
-    my $at = $e{fixed};
+    my $at = 88;
+
+    if ($e{flags} & $flag{segmented}) {
+        @e{qw(id segment segments)} = unpack 'Q< V V', substr $value, $at, 16;
+        $e{id} = sprintf '%016x', $e{id};
+        $at += 16;
+    }
+
+    $at = $e{fixed};
 
     for my $part (qw(key vary variant head)) {
         my $length = $e{"${part}_len"};

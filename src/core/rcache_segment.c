@@ -1,0 +1,173 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+#include "rcache_segment.h"
+#include "rcache_bytes.h"
+#include "rcache_entry.h"
+
+
+/* offsets in the header */
+
+#define RCACHE_SEGMENT_AT_MAGIC     0
+#define RCACHE_SEGMENT_AT_VERSION   3
+#define RCACHE_SEGMENT_AT_HEADER    4
+#define RCACHE_SEGMENT_AT_FLAGS     6
+#define RCACHE_SEGMENT_AT_ID        8
+#define RCACHE_SEGMENT_AT_N        16
+#define RCACHE_SEGMENT_AT_LENGTH   20
+#define RCACHE_SEGMENT_AT_SUM      24
+
+#define RCACHE_SEGMENTS_AT_SIZE     8
+#define RCACHE_SEGMENTS_AT_COUNT   12
+
+
+int
+rcache_segments_count(rcache_segments_t *s, uint64_t body_len)
+{
+    uint64_t  n;
+
+    n = body_len / s->size + (body_len % s->size ? 1 : 0);
+
+    if (n == 0 || n > RCACHE_SEGMENTS_MAX) {
+        return RCACHE_ERROR;
+    }
+
+    s->count = (uint32_t) n;
+
+    return RCACHE_OK;
+}
+
+
+uint32_t
+rcache_segment_len(const rcache_segments_t *s, uint64_t body_len, uint32_t n)
+{
+    uint64_t  rest;
+
+    rest = body_len - (uint64_t) n * s->size;
+
+    return (rest < s->size) ? (uint32_t) rest : s->size;
+}
+
+
+u_char *
+rcache_segments_put(u_char *p, const rcache_segments_t *s)
+{
+    rcache_put64(p, s->id);
+    rcache_put32(p + RCACHE_SEGMENTS_AT_SIZE, s->size);
+    rcache_put32(p + RCACHE_SEGMENTS_AT_COUNT, s->count);
+
+    return p + RCACHE_SEGMENTS_BLOCK;
+}
+
+
+void
+rcache_segments_get(rcache_segments_t *s, const u_char *p)
+{
+    s->id = rcache_get64(p);
+    s->size = rcache_get32(p + RCACHE_SEGMENTS_AT_SIZE);
+    s->count = rcache_get32(p + RCACHE_SEGMENTS_AT_COUNT);
+}
+
+
+int
+rcache_segments_valid(const rcache_segments_t *s, uint64_t body_len)
+{
+    rcache_segments_t  t;
+
+    t.size = s->size;
+
+    return s->size >= RCACHE_SEGMENT_MIN
+           && s->size <= RCACHE_SEGMENT_MAX
+           && rcache_segments_count(&t, body_len) == RCACHE_OK
+           && t.count == s->count;
+}
+
+
+void
+rcache_segment_encode(u_char *dst, uint64_t id, uint32_t n,
+    const u_char *payload, uint32_t len)
+{
+    memcpy(dst + RCACHE_SEGMENT_AT_MAGIC, "RPS", 3);
+    dst[RCACHE_SEGMENT_AT_VERSION] = RCACHE_SEGMENT_VERSION;
+
+    rcache_put16(dst + RCACHE_SEGMENT_AT_HEADER, RCACHE_SEGMENT_FIXED);
+    rcache_put16(dst + RCACHE_SEGMENT_AT_FLAGS, 0);
+    rcache_put64(dst + RCACHE_SEGMENT_AT_ID, id);
+    rcache_put32(dst + RCACHE_SEGMENT_AT_N, n);
+    rcache_put32(dst + RCACHE_SEGMENT_AT_LENGTH, len);
+    rcache_put64(dst + RCACHE_SEGMENT_AT_SUM, rcache_sum(payload, len));
+}
+
+
+int
+rcache_segment_decode(rcache_str_t *payload, const rcache_segments_t *s,
+    uint64_t body_len, uint32_t n, u_char *data, size_t len)
+{
+    size_t    header;
+    uint32_t  size;
+
+    if (n >= s->count
+        || len < RCACHE_SEGMENT_FIXED
+        || memcmp(data + RCACHE_SEGMENT_AT_MAGIC, "RPS", 3) != 0
+        || data[RCACHE_SEGMENT_AT_VERSION] != RCACHE_SEGMENT_VERSION)
+    {
+        return RCACHE_ERROR;
+    }
+
+    header = rcache_get16(data + RCACHE_SEGMENT_AT_HEADER);
+    size = rcache_segment_len(s, body_len, n);
+
+    if (header < RCACHE_SEGMENT_FIXED
+        || header > len
+        || len - header != size
+        || rcache_get32(data + RCACHE_SEGMENT_AT_LENGTH) != size
+        || rcache_get32(data + RCACHE_SEGMENT_AT_N) != n
+        || rcache_get64(data + RCACHE_SEGMENT_AT_ID) != s->id)
+    {
+        return RCACHE_ERROR;
+    }
+
+    payload->data = data + header;
+    payload->len = size;
+
+    if (rcache_get64(data + RCACHE_SEGMENT_AT_SUM)
+        != rcache_sum(payload->data, payload->len))
+    {
+        return RCACHE_ERROR;
+    }
+
+    return RCACHE_OK;
+}
+
+
+u_char *
+rcache_segment_key(u_char *p, uint64_t id, uint32_t n)
+{
+    int      i;
+    u_char   digits[10], *d;
+
+    static const char  hex[] = "0123456789abcdef";
+
+    memcpy(p, ":s:", 3);
+    p += 3;
+
+    for (i = 60; i >= 0; i -= 4) {
+        *p++ = (u_char) hex[(id >> i) & 0xf];
+    }
+
+    *p++ = ':';
+
+    d = digits + sizeof(digits);
+
+    do {
+        *--d = (u_char) ('0' + n % 10);
+        n /= 10;
+    } while (n);
+
+    memcpy(p, d, digits + sizeof(digits) - d);
+
+    return p + (digits + sizeof(digits) - d);
+}
