@@ -114,6 +114,27 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       offsetof(ngx_http_rcache_loc_conf_t, max_size),
       NULL },
 
+    { ngx_string("redis_proxy_cache_min_size"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_size,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, body.min_size),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_segment_size"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_segment,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_in_flight"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_rcache_set_in_flight,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("redis_proxy_cache_budget"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_rcache_set_msec,
@@ -413,6 +434,7 @@ ngx_http_rcache_create_loc_conf(ngx_conf_t *cf)
     conf->no_cache = NGX_CONF_UNSET_PTR;
     conf->methods = NGX_CONF_UNSET_UINT;
     conf->max_size = NGX_CONF_UNSET_SIZE;
+    ngx_http_rcache_body_conf_create(&conf->body);
     conf->budget = NGX_CONF_UNSET_MSEC;
     conf->max_range_offset = NGX_CONF_UNSET;
     conf->min_uses = NGX_CONF_UNSET_UINT;
@@ -466,7 +488,8 @@ ngx_http_rcache_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->methods, prev->methods,
                               NGX_HTTP_GET|NGX_HTTP_HEAD);
 
-    ngx_conf_merge_size_value(conf->max_size, prev->max_size, 1024 * 1024);
+    ngx_conf_merge_size_value(conf->max_size, prev->max_size,
+                              64 * 1024 * 1024);
     ngx_conf_merge_msec_value(conf->budget, prev->budget, 100);
 
     ngx_conf_merge_off_value(conf->max_range_offset, prev->max_range_offset,
@@ -497,6 +520,12 @@ ngx_http_rcache_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_str_value(conf->identity, prev->identity, "");
     ngx_conf_merge_str_value(conf->via, prev->via, "");
+
+    if (ngx_http_rcache_body_conf_merge(cf, &prev->body, &conf->body)
+        != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
 
     if (ngx_http_rcache_merge_zone(cf, prev, conf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;

@@ -28,17 +28,18 @@
 #include "../core/rcache_vary.h"
 #include "../redis/ngx_http_rcache_redis.h"
 #include "../shm/ngx_http_rcache_health.h"
+#include "ngx_http_rcache_body_conf.h"
 
 #include "ngx_http_rcache_rules.h"
 
 
 /*
- * No entry has a body of more than 60 MiB; with the headers that gives the
- * longest reply that can be one.
+ * No body is longer than 1 GiB.  What is longer than a segment is not in the
+ * entry, so the longest reply that can be an entry is shorter by far.
  */
 
-#define NGX_HTTP_RCACHE_MAX_BODY   (60 * 1024 * 1024)
-#define NGX_HTTP_RCACHE_MAX_REPLY  (64 * 1024 * 1024)
+#define NGX_HTTP_RCACHE_MAX_BODY   (1024 * 1024 * 1024)
+#define NGX_HTTP_RCACHE_MAX_REPLY  (RCACHE_SEGMENT_MAX + 1024 * 1024)
 
 /* they are counted in 64 bits, see ngx_http_rcache_vary.c */
 
@@ -97,6 +98,8 @@ typedef struct {
     ngx_uint_t                     absent;
     uint32_t                       tokens;   /* drawn so far */
     u_char                         token[8]; /* what they begin with */
+    size_t                         in_flight; /* bytes of segments that Redis
+                                                 has not answered for */
 } ngx_http_rcache_zone_t;
 
 
@@ -127,6 +130,7 @@ typedef struct {
     ngx_uint_t                     min_uses;
     ngx_uint_t                     max_variants;
     size_t                         max_size;
+    ngx_http_rcache_body_conf_t    body;
     off_t                          max_range_offset;
     ngx_msec_t                     budget;
     ngx_flag_t                     revalidate;
@@ -155,6 +159,7 @@ typedef enum {
     NGX_HTTP_RCACHE_PASS = 0,      /* nothing to do with this request */
     NGX_HTTP_RCACHE_BODY,          /* waits for the body of the request */
     NGX_HTTP_RCACHE_LOOKUP,        /* waits for Redis */
+    NGX_HTTP_RCACHE_PROBE,         /* so, for the segments of its entry */
     NGX_HTTP_RCACHE_WAIT,          /* waits for its turn, see flight.c */
     NGX_HTTP_RCACHE_SERVE,         /* a hit: the entry is in ctx->entry */
     NGX_HTTP_RCACHE_REFUSE,        /* only-if-cached, and it is not */
@@ -163,6 +168,7 @@ typedef enum {
     NGX_HTTP_RCACHE_CAPTURE,       /* its body is being captured */
     NGX_HTTP_RCACHE_FRESHENED,     /* it said 304 to us: the body is ours */
     NGX_HTTP_RCACHE_INSTEAD,       /* it failed: the stale response is sent */
+    NGX_HTTP_RCACHE_STREAM,        /* the segments of a stored body are sent */
     NGX_HTTP_RCACHE_HOLD           /* all but the end of it has been sent */
 } ngx_http_rcache_state_e;
 
@@ -182,6 +188,8 @@ typedef enum {
 
 typedef struct ngx_http_rcache_capture_s  ngx_http_rcache_capture_t;
 typedef struct ngx_http_rcache_flight_s   ngx_http_rcache_flight_t;
+typedef struct ngx_http_rcache_upload_s   ngx_http_rcache_upload_t;
+typedef struct ngx_http_rcache_stream_s   ngx_http_rcache_stream_t;
 typedef struct ngx_http_rcache_ctx_s      ngx_http_rcache_ctx_t;
 
 
@@ -193,6 +201,8 @@ typedef struct {
     ngx_http_rcache_flight_t      *flight;   /* that it completes, or NULL */
     ngx_chain_t                   *payload;  /* for those who wait there */
     size_t                         size;
+    ngx_http_rcache_upload_t      *upload;   /* of the entry, or NULL */
+    ngx_str_t                      base;     /* of a replaced one's segments */
 } ngx_http_rcache_write_t;
 
 
@@ -224,6 +234,7 @@ struct ngx_http_rcache_ctx_s {
     rcache_entry_t                 entry;
 
     ngx_http_rcache_capture_t     *capture;
+    ngx_http_rcache_stream_t      *stream;
 
     ngx_http_rcache_write_t       *write;    /* under way */
     ngx_chain_t                   *held;
@@ -283,6 +294,7 @@ struct ngx_http_rcache_ctx_s {
     unsigned                       collapsed:1; /* it got another's response */
     unsigned                       offline:1;
     unsigned                       unknown:1; /* not asked for lately */
+    unsigned                       instead:1; /* of a failure, what is stale */
     unsigned                       discard:1; /* the client has its answer,
                                                  the body is only captured */
 };
@@ -640,6 +652,9 @@ typedef struct {
     size_t                         offset;   /* what is kept of the entry */
     int64_t                        ttl;
 
+    ngx_str_t                      base;     /* of the keys of segments */
+    rcache_segments_t             *segments; /* NULL: none */
+
     ngx_str_t                      marker_key;
     ngx_str_t                      marker;   /* empty: no variant */
     ngx_str_t                      seen_generation;
@@ -762,22 +777,24 @@ ngx_int_t ngx_http_rcache_instead(ngx_http_request_t *r,
 /*
  * ngx_http_rcache_write.c: commands that change something.  ctx is told of
  * the answer by ngx_http_rcache_release(), unless it says before that it does
- * not wait.
+ * not wait.  base: if what the command replaces has segments, the answer is
+ * the beginning of it, and their keys begin like that.
  */
 
 rcache_reason_e ngx_http_rcache_write(ngx_http_rcache_zone_t *zone,
-    ngx_http_rcache_op_t *op, ngx_http_rcache_ctx_t *ctx);
+    ngx_http_rcache_op_t *op, ngx_http_rcache_ctx_t *ctx, ngx_str_t *base);
 
 /*
  * Stores an entry under its own key, with its marker if it is a variant; the
  * payload, of the given size, is in op->pool, and offset is how much of the
  * entry in Redis it replaces, 0 for all.  TTL in milliseconds.  On failure the
- * operation is destroyed.
+ * operation is destroyed.  upload: the body of the entry, or NULL; it is not
+ * the caller's any more.
  */
 
 rcache_reason_e ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_op_t *op, rcache_entry_t *entry, ngx_chain_t *payload,
-    size_t size, size_t offset, int64_t ttl);
+    size_t size, size_t offset, int64_t ttl, ngx_http_rcache_upload_t *upload);
 
 /* ngx_http_rcache_hold.c: store first, then tell */
 
@@ -831,7 +848,8 @@ ngx_http_rcache_capture_t *ngx_http_rcache_capture_create(
     ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     rcache_reason_e *reason);
 rcache_reason_e ngx_http_rcache_capture_append(
-    ngx_http_rcache_capture_t *capture, ngx_chain_t *in);
+    ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx,
+    ngx_chain_t *in);
 ngx_uint_t ngx_http_rcache_capture_complete(
     ngx_http_rcache_capture_t *capture);
 rcache_reason_e ngx_http_rcache_capture_store(

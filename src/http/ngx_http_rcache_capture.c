@@ -11,7 +11,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_body.h"
 
 
 /* buffers for a body of unknown length: the first, and the largest */
@@ -28,11 +28,15 @@ struct ngx_http_rcache_capture_s {
 
     ngx_chain_t               *head;        /* the message head */
     ngx_chain_t               *last;        /* of the body, or head */
+    ngx_buf_t                 *room;        /* for what comes, or NULL */
+    ngx_http_rcache_upload_t  *upload;      /* or the body is there */
 
     ngx_msec_t                 start;       /* ngx_current_msec */
     int64_t                    ttl;         /* milliseconds, from start on */
     off_t                      length;      /* Content-Length, -1 unknown */
     size_t                     limit;
+    size_t                     min;
+    size_t                     segment;
     size_t                     size;        /* of the body so far */
 };
 
@@ -47,10 +51,15 @@ static ngx_http_rcache_capture_t *ngx_http_rcache_capture_alloc(
     size_t head);
 static u_char *ngx_http_rcache_capture_copy(u_char *p, ngx_str_t *to,
     ngx_str_t *from);
-static ngx_int_t ngx_http_rcache_capture_room(
-    ngx_http_rcache_capture_t *capture);
-static ngx_int_t ngx_http_rcache_capture_buf(
-    ngx_http_rcache_capture_t *capture, ngx_buf_t *b);
+static rcache_reason_e ngx_http_rcache_capture_buf(
+    ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx,
+    ngx_buf_t *b);
+static rcache_reason_e ngx_http_rcache_capture_room(
+    ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx);
+static rcache_reason_e ngx_http_rcache_capture_upload(
+    ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx);
+static rcache_reason_e ngx_http_rcache_capture_add(
+    ngx_http_rcache_capture_t *capture, size_t size);
 static size_t ngx_http_rcache_capture_next(void *data, const u_char **p);
 static ngx_chain_t *ngx_http_rcache_capture_entry(
     ngx_http_rcache_capture_t *capture);
@@ -168,6 +177,12 @@ ngx_http_rcache_allowed(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return RCACHE_REASON_TOO_LARGE;
     }
 
+    if (r->headers_out.content_length_n != -1
+        && r->headers_out.content_length_n < (off_t) rlcf->body.min_size)
+    {
+        return RCACHE_REASON_TOO_SMALL;
+    }
+
     return RCACHE_REASON_NONE;
 }
 
@@ -230,11 +245,12 @@ static ngx_http_rcache_capture_t *
 ngx_http_rcache_capture_alloc(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, rcache_entry_t *entry, size_t head)
 {
-    u_char                     *p;
-    size_t                      size, len;
-    ngx_buf_t                  *b;
-    ngx_http_rcache_op_t       *op;
-    ngx_http_rcache_capture_t  *capture;
+    u_char                      *p;
+    size_t                       size, len;
+    ngx_buf_t                   *b;
+    ngx_http_rcache_op_t        *op;
+    ngx_http_rcache_capture_t   *capture;
+    ngx_http_rcache_loc_conf_t  *rlcf;
 
     len = ctx->key.len + entry->vary.len + entry->variant.len;
 
@@ -274,9 +290,11 @@ ngx_http_rcache_capture_alloc(ngx_http_request_t *r,
     (void) ngx_http_rcache_capture_copy(p, &capture->entry.variant,
                                         &entry->variant);
 
-    capture->limit = ((ngx_http_rcache_loc_conf_t *)
-                      ngx_http_get_module_loc_conf(r,
-                             ngx_http_redis_proxy_cache_module))->max_size;
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    capture->limit = rlcf->max_size;
+    capture->min = rlcf->body.min_size;
+    capture->segment = rlcf->body.segment;
 
     capture->head = ngx_alloc_chain_link(op->pool);
     if (capture->head == NULL) {
@@ -315,10 +333,11 @@ ngx_http_rcache_capture_copy(u_char *p, ngx_str_t *to, ngx_str_t *from)
 
 rcache_reason_e
 ngx_http_rcache_capture_append(ngx_http_rcache_capture_t *capture,
-    ngx_chain_t *in)
+    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in)
 {
-    off_t         size;
-    ngx_chain_t  *cl;
+    off_t             size;
+    ngx_chain_t      *cl;
+    rcache_reason_e   reason;
 
     for (cl = in; cl; cl = cl->next) {
 
@@ -338,8 +357,10 @@ ngx_http_rcache_capture_append(ngx_http_rcache_capture_t *capture,
             return RCACHE_REASON_TRUNCATED;
         }
 
-        if (ngx_http_rcache_capture_buf(capture, cl->buf) != NGX_OK) {
-            return RCACHE_REASON_NO_MEMORY;
+        reason = ngx_http_rcache_capture_buf(capture, ctx, cl->buf);
+
+        if (reason != RCACHE_REASON_NONE) {
+            return reason;
         }
     }
 
@@ -347,24 +368,28 @@ ngx_http_rcache_capture_append(ngx_http_rcache_capture_t *capture,
 }
 
 
-static ngx_int_t
-ngx_http_rcache_capture_buf(ngx_http_rcache_capture_t *capture, ngx_buf_t *b)
+static rcache_reason_e
+ngx_http_rcache_capture_buf(ngx_http_rcache_capture_t *capture,
+    ngx_http_rcache_ctx_t *ctx, ngx_buf_t *b)
 {
-    off_t       rest, done;
-    size_t      n;
-    ssize_t     size;
-    ngx_buf_t  *to;
+    off_t             rest, done;
+    size_t            n;
+    ssize_t           size;
+    ngx_buf_t        *to;
+    rcache_reason_e   reason;
 
     rest = ngx_buf_size(b);
     done = 0;
 
     while (rest) {
 
-        if (ngx_http_rcache_capture_room(capture) != NGX_OK) {
-            return NGX_ERROR;
+        reason = ngx_http_rcache_capture_room(capture, ctx);
+
+        if (reason != RCACHE_REASON_NONE) {
+            return reason;
         }
 
-        to = capture->last->buf;
+        to = capture->room;
         n = (size_t) ngx_min(rest, (off_t) (to->end - to->last));
 
         if (ngx_buf_in_memory(b)) {
@@ -377,7 +402,7 @@ ngx_http_rcache_capture_buf(ngx_http_rcache_capture_t *capture, ngx_buf_t *b)
             size = ngx_read_file(b->file, to->last, n, b->file_pos + done);
 
             if (size != (ssize_t) n) {
-                return NGX_ERROR;
+                return RCACHE_REASON_TRUNCATED;
             }
         }
 
@@ -387,23 +412,43 @@ ngx_http_rcache_capture_buf(ngx_http_rcache_capture_t *capture, ngx_buf_t *b)
         rest -= n;
     }
 
-    return NGX_OK;
+    return RCACHE_REASON_NONE;
 }
 
 
-/* makes room for at least one byte in the last buffer */
+/* makes room for at least one byte in capture->room */
 
-static ngx_int_t
-ngx_http_rcache_capture_room(ngx_http_rcache_capture_t *capture)
+static rcache_reason_e
+ngx_http_rcache_capture_room(ngx_http_rcache_capture_t *capture,
+    ngx_http_rcache_ctx_t *ctx)
 {
-    size_t        size;
-    ngx_buf_t    *b;
-    ngx_chain_t  *cl;
+    size_t           size;
+    uint64_t         rest;
+    rcache_reason_e  reason;
 
-    b = capture->last->buf;
+    if (capture->room && capture->room->last < capture->room->end) {
+        return RCACHE_REASON_NONE;
+    }
 
-    if (capture->last != capture->head && b->last < b->end) {
-        return NGX_OK;
+    /* what does not fit into one segment goes to Redis as it comes */
+
+    if (capture->upload == NULL
+        && (capture->size == capture->segment
+            || capture->length > (off_t) capture->segment))
+    {
+        reason = ngx_http_rcache_capture_upload(capture, ctx);
+
+        if (reason != RCACHE_REASON_NONE) {
+            return reason;
+        }
+    }
+
+    if (capture->upload) {
+        rest = (capture->length != -1)
+               ? (uint64_t) capture->length - capture->size : 0;
+
+        return ngx_http_rcache_upload_room(capture->upload, rest,
+                                           &capture->room);
     }
 
     if (capture->length != -1) {
@@ -415,16 +460,64 @@ ngx_http_rcache_capture_room(ngx_http_rcache_capture_t *capture)
 
         size = ngx_max(capture->size, NGX_HTTP_RCACHE_BUF_MIN);
         size = ngx_min(size, NGX_HTTP_RCACHE_BUF_MAX);
+        size = ngx_min(size, capture->segment - capture->size);
     }
+
+    return ngx_http_rcache_capture_add(capture, size);
+}
+
+
+/* the body is longer than a segment: what is there of it is the first one */
+
+static rcache_reason_e
+ngx_http_rcache_capture_upload(ngx_http_rcache_capture_t *capture,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_buf_t        *b, *to;
+    ngx_chain_t      *cl;
+    rcache_reason_e   reason;
+
+    capture->upload = ngx_http_rcache_upload_create(ctx->request, ctx);
+
+    if (capture->upload == NULL) {
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    for (cl = capture->head->next; cl; cl = cl->next) {
+
+        reason = ngx_http_rcache_upload_room(capture->upload, 0, &to);
+
+        if (reason != RCACHE_REASON_NONE) {
+            return reason;
+        }
+
+        b = cl->buf;
+        to->last = ngx_cpymem(to->last, b->pos, b->last - b->pos);
+
+        (void) ngx_pfree(capture->op->pool, b->start);
+    }
+
+    capture->head->next = NULL;
+    capture->last = capture->head;
+
+    return RCACHE_REASON_NONE;
+}
+
+
+static rcache_reason_e
+ngx_http_rcache_capture_add(ngx_http_rcache_capture_t *capture, size_t size)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
 
     b = ngx_create_temp_buf(capture->op->pool, size);
     if (b == NULL) {
-        return NGX_ERROR;
+        return RCACHE_REASON_NO_MEMORY;
     }
 
     cl = ngx_alloc_chain_link(capture->op->pool);
     if (cl == NULL) {
-        return NGX_ERROR;
+        return RCACHE_REASON_NO_MEMORY;
     }
 
     cl->buf = b;
@@ -432,8 +525,9 @@ ngx_http_rcache_capture_room(ngx_http_rcache_capture_t *capture)
 
     capture->last->next = cl;
     capture->last = cl;
+    capture->room = b;
 
-    return NGX_OK;
+    return RCACHE_REASON_NONE;
 }
 
 
@@ -475,6 +569,21 @@ ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture,
         goto failed;
     }
 
+    if (capture->size < capture->min) {
+        reason = RCACHE_REASON_TOO_SMALL;
+        goto failed;
+    }
+
+    if (capture->upload) {
+        reason = ngx_http_rcache_upload_finish(capture->upload,
+                                               &capture->entry.segments);
+        if (reason != RCACHE_REASON_NONE) {
+            goto failed;
+        }
+
+        capture->entry.flags |= RCACHE_ENTRY_SEGMENTED;
+    }
+
     payload = ngx_http_rcache_capture_entry(capture);
 
     if (payload == NULL) {
@@ -482,10 +591,15 @@ ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture,
         goto failed;
     }
 
-    size = rcache_entry_size(&capture->entry) + capture->size;
+    size = rcache_entry_size(&capture->entry);
+
+    if (capture->upload == NULL) {
+        size += capture->size;
+    }
 
     return ngx_http_rcache_write_entry(ctx, capture->op, &capture->entry,
-                                       payload, size, 0, ttl);
+                                       payload, size, 0, ttl,
+                                       capture->upload);
 
 failed:
 
@@ -557,5 +671,9 @@ ngx_http_rcache_capture_next(void *data, const u_char **p)
 void
 ngx_http_rcache_capture_drop(ngx_http_rcache_capture_t *capture)
 {
+    if (capture->upload) {
+        ngx_http_rcache_upload_drop(capture->upload);
+    }
+
     ngx_destroy_pool(capture->op->pool);
 }

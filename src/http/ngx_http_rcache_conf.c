@@ -306,7 +306,7 @@ ngx_http_rcache_set_size(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (n == NGX_ERROR || n > NGX_HTTP_RCACHE_MAX_BODY) {
         return ngx_http_rcache_bad_value(cf, &value[1],
-                                         "a size of at most 60m");
+                                         "a size of at most 1g");
     }
 
     *np = n;

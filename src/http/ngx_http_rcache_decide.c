@@ -21,7 +21,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_body.h"
 
 
 static ngx_int_t ngx_http_rcache_offline(ngx_http_request_t *r,
@@ -160,6 +160,7 @@ ngx_http_rcache_collapses(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     case RCACHE_REASON_CORRUPT:
     case RCACHE_REASON_VERSION:
     case RCACHE_REASON_OTHER_KEY:
+    case RCACHE_REASON_SEGMENT:
     case RCACHE_REASON_REDIS_DOWN:
     case RCACHE_REASON_REDIS_BUSY:
     case RCACHE_REASON_REDIS_TIMEOUT:
@@ -384,12 +385,30 @@ ngx_http_rcache_found(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     ctx->reason = reason;
 
-    if (reason == RCACHE_REASON_NONE) {
-        ctx->collapsed = 1;
-        return ngx_http_rcache_serve(r, ctx);
+    if (reason != RCACHE_REASON_NONE) {
+        return ngx_http_rcache_go_alone(r, ctx);
     }
 
-    return ngx_http_rcache_go_alone(r, ctx);
+    ctx->collapsed = 1;
+
+    switch (ngx_http_rcache_stream_probe(r, ctx, &reason)) {
+
+    case NGX_AGAIN:
+        ngx_http_rcache_park_probe(r, ctx);
+        return NGX_AGAIN;
+
+    case NGX_ERROR:
+        ngx_http_clean_header(r);
+
+        ctx->reason = reason;
+        ctx->collapsed = 0;
+        ctx->status = NGX_HTTP_RCACHE_MISS;
+
+        return ngx_http_rcache_go_alone(r, ctx);
+
+    default: /* NGX_DECLINED */
+        return ngx_http_rcache_serve(r, ctx);
+    }
 }
 
 

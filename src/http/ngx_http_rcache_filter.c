@@ -11,7 +11,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_body.h"
 
 
 static ngx_int_t ngx_http_rcache_header_filter(ngx_http_request_t *r);
@@ -28,12 +28,12 @@ static void ngx_http_rcache_own_ranges(ngx_http_request_t *r,
     ngx_uint_t single);
 static ngx_int_t ngx_http_rcache_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
+static ngx_int_t ngx_http_rcache_flush(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_capture_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
 static ngx_int_t ngx_http_rcache_stored_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
-static ngx_int_t ngx_http_rcache_pass_body(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in, ngx_uint_t last);
 static ngx_uint_t ngx_http_rcache_is_last(ngx_http_request_t *r,
     ngx_chain_t *in);
 static ngx_int_t ngx_http_rcache_discard(ngx_chain_t *in);
@@ -278,6 +278,18 @@ ngx_http_rcache_send_header(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
                                                 NGX_HTTP_PRECONDITION_FAILED);
     }
 
+    switch (ctx->state) {
+
+    case NGX_HTTP_RCACHE_SERVE:
+    case NGX_HTTP_RCACHE_FRESHENED:
+    case NGX_HTTP_RCACHE_INSTEAD:
+        ngx_http_rcache_stream_header(r, ctx);
+        break;
+
+    default:
+        break;
+    }
+
     rc = ngx_http_rcache_pass_header(r);
 
     if (ctx->state != NGX_HTTP_RCACHE_CAPTURE) {
@@ -374,8 +386,17 @@ ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
 
-    if (ctx == NULL || in == NULL) {
+    if (ctx == NULL) {
         return ngx_http_rcache_output(r, in);
+    }
+
+    if (in == NULL) {
+
+        if (ctx->state == NGX_HTTP_RCACHE_STREAM) {
+            return ngx_http_rcache_stream_write(r, ctx);
+        }
+
+        return ngx_http_rcache_flush(r, ctx);
     }
 
     switch (ctx->state) {
@@ -401,9 +422,15 @@ ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         (void) ngx_http_rcache_discard(in);
 
         rc = ngx_http_rcache_stored_body(r, ctx);
-        ctx->discard = 1;
+
+        if (ctx->state != NGX_HTTP_RCACHE_STREAM) {
+            ctx->discard = 1;
+        }
 
         return rc;
+
+    case NGX_HTTP_RCACHE_STREAM:
+        return ngx_http_rcache_discard(in);
 
     case NGX_HTTP_RCACHE_HOLD:
         return ngx_http_rcache_hold(r, ctx, in);
@@ -418,6 +445,30 @@ ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 }
 
 
+/* no more of the body, but what is left of it may go out */
+
+static ngx_int_t
+ngx_http_rcache_flush(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    if (ctx->discard && ctx->capture && r->connection->error) {
+        return NGX_OK;
+    }
+
+    rc = ngx_http_rcache_output(r, NULL);
+
+    if (rc == NGX_ERROR && ctx->capture && ctx->leader
+        && r->connection->error)
+    {
+        ngx_http_rcache_gone(r, ctx);
+        return NGX_OK;
+    }
+
+    return rc;
+}
+
+
 static ngx_int_t
 ngx_http_rcache_capture_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in)
@@ -429,7 +480,7 @@ ngx_http_rcache_capture_body(ngx_http_request_t *r,
 
     /* before the next filter consumes the buffers */
 
-    reason = ngx_http_rcache_capture_append(ctx->capture, in);
+    reason = ngx_http_rcache_capture_append(ctx->capture, ctx, in);
 
     if (reason != RCACHE_REASON_NONE) {
         ngx_http_rcache_end(ctx, reason);
@@ -474,6 +525,10 @@ ngx_http_rcache_stored_body(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return NGX_OK;
     }
 
+    if (ctx->entry.flags & RCACHE_ENTRY_SEGMENTED) {
+        return ngx_http_rcache_stream_start(r, ctx);
+    }
+
     b = ngx_http_rcache_body_buf(r, &ctx->entry.body);
     if (b == NULL) {
         return NGX_ERROR;
@@ -486,7 +541,7 @@ ngx_http_rcache_stored_body(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_rcache_pass_body(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     ngx_chain_t *in, ngx_uint_t last)
 {

@@ -127,7 +127,7 @@ ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
             return RCACHE_REASON_NO_MEMORY;
         }
 
-        reason = ngx_http_rcache_write(ctx->zone, op, ctx);
+        reason = ngx_http_rcache_write(ctx->zone, op, ctx, &keys[i]);
 
         if (reason != RCACHE_REASON_NONE) {
             return reason;

@@ -11,7 +11,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_body.h"
 
 
 /* room for the command, a reply of a few KiB and what hiredis leaves */
@@ -58,6 +58,7 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
         switch (ctx->state) {
 
         case NGX_HTTP_RCACHE_LOOKUP:
+        case NGX_HTTP_RCACHE_PROBE:
         case NGX_HTTP_RCACHE_WAIT:
             return NGX_DONE;
 
@@ -224,6 +225,8 @@ ngx_http_rcache_cleanup(void *data)
 void
 ngx_http_rcache_forget(ngx_http_rcache_ctx_t *ctx)
 {
+    ngx_http_rcache_stream_drop(ctx);
+
     if (ctx->op == NULL) {
         return;
     }
@@ -336,6 +339,17 @@ ngx_http_rcache_lookup(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     ngx_http_rcache_park_lookup(r, ctx);
 
     return RCACHE_REASON_NONE;
+}
+
+
+/* for a probe that has been sent */
+
+void
+ngx_http_rcache_park_probe(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_rcache_park_lookup(r, ctx);
+
+    ctx->state = NGX_HTTP_RCACHE_PROBE;
 }
 
 
@@ -528,6 +542,20 @@ ngx_http_rcache_lookup_done(ngx_http_rcache_op_t *op,
     {
         op->keep = 1;
         ctx->op = op;
+
+        switch (ngx_http_rcache_stream_probe(r, ctx, &reason)) {
+
+        case NGX_AGAIN:
+            ctx->state = NGX_HTTP_RCACHE_PROBE;
+            return;
+
+        case NGX_ERROR:
+            ngx_http_rcache_probed(ctx, reason);
+            return;
+
+        default: /* NGX_DECLINED */
+            break;
+        }
     }
 
     if (reason == RCACHE_REASON_ABSENT) {
@@ -541,10 +569,59 @@ ngx_http_rcache_lookup_done(ngx_http_rcache_op_t *op,
 }
 
 
+/*
+ * The segments of the entry are there; or there is no such entry, as far as
+ * this request is concerned.
+ */
+
+void
+ngx_http_rcache_probed(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    if (ctx->stream == NULL) {
+
+        if (reason != RCACHE_REASON_SEGMENT) {
+            ctx->impatient = 1;
+        }
+
+        ngx_http_clean_header(r);
+
+        ctx->status = NGX_HTTP_RCACHE_MISS;
+
+        ctx->stale = 0;
+        ctx->kept = 0;
+        ctx->stale_use = 0;
+
+        ctx->state = NGX_HTTP_RCACHE_PROBE;
+
+        ngx_http_rcache_forget(ctx);
+
+        if (ctx->collapsed) {
+
+            /* what a flight gave away is of no use, and it may give it again */
+
+            ctx->collapsed = 0;
+            ctx->alone = 1;
+        }
+    }
+
+    ngx_http_rcache_looked(ctx, reason);
+}
+
+
 static void
 ngx_http_rcache_budget_handler(ngx_event_t *ev)
 {
     ngx_http_rcache_ctx_t *ctx = ev->data;
+
+    if (ctx->state == NGX_HTTP_RCACHE_PROBE) {
+        ngx_http_rcache_stream_drop(ctx);
+        ngx_http_rcache_probed(ctx, RCACHE_REASON_REDIS_TIMEOUT);
+        return;
+    }
 
     ngx_http_rcache_forget(ctx);
 

@@ -318,5 +318,5 @@ ngx_http_rcache_freshen_store(ngx_http_request_t *r,
     payload->next = NULL;
 
     return ngx_http_rcache_write_entry(ctx, op, entry, payload, size,
-                                       ctx->front, ttl);
+                                       ctx->front, ttl, NULL);
 }

@@ -22,7 +22,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_body.h"
 
 
 /*
@@ -55,6 +55,16 @@ static ngx_str_t  ngx_http_rcache_script_leave = ngx_string(
 
 
 /*
+ * The beginning of the entry that is there, if it has the flag SEGMENTED, as
+ * far as the block that names them.
+ */
+
+#define NGX_HTTP_RCACHE_SCRIPT_OLD                                            \
+    "local o=redis.call('GETRANGE',KEYS[1],0,103) "                           \
+    "if (o:byte(57) or 0)%128<64 then o=nil end "
+
+
+/*
  * KEYS: entry, lock, and for a variant its marker.  ARGV: token, what was
  * seen of the entry, TTL in ms, payload, how many bytes of the entry that is
  * there the payload replaces (0: all); of the marker: what was seen of its
@@ -62,35 +72,48 @@ static ngx_str_t  ngx_http_rcache_script_leave = ngx_string(
  *
  * The token "*" stores in any case; without one, or if the lock expired and
  * nobody took it, what was seen must still be there.  0: it is not stored.
+ *
+ * The last KEYS may be segments of the body; then ARGV goes on with how many,
+ * and their TTL.  -1: one of them is gone.  If the entry that was there has
+ * segments of its own, the answer is the beginning of that.
  */
 
 static ngx_str_t  ngx_http_rcache_script_store = ngx_string(
     "local l,v=redis.call('GET',KEYS[2]),ARGV[4] "
+    "local s=#KEYS-(ARGV[9] or 0) "
+    "local m=s>2 and KEYS[3] "
     "if ARGV[1]~='*' then "
       "if l then if l~=ARGV[1] then return 0 end "
       "elseif redis.call('GETRANGE',KEYS[1],8,15)~=ARGV[2] then return 0 end "
-      "if KEYS[3] and redis.call('GETRANGE',KEYS[3],84,87)~=ARGV[6] "
-      "then return 0 end "
+      "if m and redis.call('GETRANGE',m,84,87)~=ARGV[6] then return 0 end "
     "end "
     "if ARGV[5]~='0' then "
       "local e=redis.call('GET',KEYS[1]) "
       "if not e or e:sub(9,16)~=ARGV[2] then return 0 end "
       "v=v..e:sub(ARGV[5]+1) "
     "end "
+    "for i=s+1,#KEYS do "
+      "if redis.call('PEXPIRE',KEYS[i],ARGV[10])==0 then return -1 end "
+    "end "
+    NGX_HTTP_RCACHE_SCRIPT_OLD
     "redis.call('SET',KEYS[1],v,'PX',ARGV[3]) "
-    "if KEYS[3] then redis.call('SET',KEYS[3],ARGV[7],'PX',ARGV[8]) end "
+    "if m then redis.call('SET',m,ARGV[7],'PX',ARGV[8]) end "
     "if l then redis.call('DEL',KEYS[2]) redis.call('PUBLISH',KEYS[2],'+') end "
-    "return 1"
+    "return ARGV[5]=='0' and o or 1"
 );
 
 
-/* KEYS: entry, lock.  ARGV: the time in ms that the lock is void. */
+/*
+ * KEYS: entry, lock.  ARGV: the time in ms that the lock is void.  If the
+ * entry has segments, the answer is the beginning of it.
+ */
 
 static ngx_str_t  ngx_http_rcache_script_void = ngx_string(
+    NGX_HTTP_RCACHE_SCRIPT_OLD
     "redis.call('UNLINK',KEYS[1]) "
     "redis.call('SET',KEYS[2],'0','PX',ARGV[1]) "
     "redis.call('PUBLISH',KEYS[2],'x') "
-    "return 1"
+    "return o or 1"
 );
 
 
@@ -141,11 +164,35 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
     ngx_http_rcache_store_t *store)
 {
     u_char      ttl[NGX_INT64_LEN], offset[NGX_SIZE_T_LEN];
-    u_char      marker_ttl[NGX_INT64_LEN];
-    ngx_str_t   argv[14], *arg;
+    u_char      marker_ttl[NGX_INT64_LEN], segments_ttl[NGX_INT64_LEN];
+    u_char      keys[NGX_INT_T_LEN], segments[NGX_INT_T_LEN];
+    uint32_t    nsegments;
+    ngx_int_t   rc;
+    ngx_str_t   args[16], *argv, *arg;
     ngx_uint_t  marker;
+    ngx_pool_t *pool;
+
+    pool = NULL;
+    argv = args;
 
     marker = (store->marker.len != 0);
+    nsegments = store->segments ? store->segments->count : 0;
+
+    if (nsegments) {
+
+        /* the arguments are of no use when the command is there */
+
+        pool = ngx_create_pool(NGX_HTTP_RCACHE_ARGS_POOL, ngx_cycle->log);
+        if (pool == NULL) {
+            return NGX_ERROR;
+        }
+
+        argv = ngx_palloc(pool, (16 + nsegments) * sizeof(ngx_str_t));
+        if (argv == NULL) {
+            ngx_destroy_pool(pool);
+            return NGX_ERROR;
+        }
+    }
 
     arg = argv;
 
@@ -153,8 +200,8 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
     arg++;
     *arg++ = ngx_http_rcache_script_store;
 
-    arg->data = (u_char *) (marker ? "3" : "2");
-    arg->len = 1;
+    arg->data = keys;
+    arg->len = ngx_sprintf(keys, "%uD", nsegments + (marker ? 3 : 2)) - keys;
     arg++;
 
     *arg++ = store->key;
@@ -162,6 +209,15 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
 
     if (marker) {
         *arg++ = store->marker_key;
+    }
+
+    if (nsegments) {
+        arg = ngx_http_rcache_segment_keys(pool, arg, &store->base,
+                                           store->segments->id, 0, nsegments);
+        if (arg == NULL) {
+            ngx_destroy_pool(pool);
+            return NGX_ERROR;
+        }
     }
 
     *arg++ = store->token;
@@ -189,7 +245,34 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
         arg++;
     }
 
-    return ngx_http_rcache_op_command(op, argv, arg - argv, store->payload);
+    if (nsegments && !marker) {
+        ngx_str_null(arg);
+        arg++;
+        ngx_str_null(arg);
+        arg++;
+        ngx_str_null(arg);
+        arg++;
+    }
+
+    if (nsegments) {
+        arg->data = segments;
+        arg->len = ngx_sprintf(segments, "%uD", nsegments) - segments;
+        arg++;
+
+        arg->data = segments_ttl;
+        arg->len = ngx_sprintf(segments_ttl, "%L",
+                               store->ttl + NGX_HTTP_RCACHE_SEGMENT_GRACE)
+                   - segments_ttl;
+        arg++;
+    }
+
+    rc = ngx_http_rcache_op_command(op, argv, arg - argv, store->payload);
+
+    if (pool) {
+        ngx_destroy_pool(pool);
+    }
+
+    return rc;
 }
 
 

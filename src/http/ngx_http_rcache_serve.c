@@ -4,7 +4,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_body.h"
 
 
 ngx_int_t
@@ -35,6 +35,10 @@ ngx_http_rcache_serve_handler(ngx_http_request_t *r)
 
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
         return rc;
+    }
+
+    if (ctx->entry.flags & RCACHE_ENTRY_SEGMENTED) {
+        return ngx_http_rcache_stream_start(r, ctx);
     }
 
     out.buf = ngx_http_rcache_body_buf(r, &ctx->entry.body);

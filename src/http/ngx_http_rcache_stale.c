@@ -239,6 +239,7 @@ ngx_http_rcache_instead(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     ctx->status = NGX_HTTP_RCACHE_STALE;
     ctx->state = NGX_HTTP_RCACHE_INSTEAD;
+    ctx->instead = 1;
 
     return ngx_http_rcache_head_restore(r, &ctx->entry) == NGX_OK
            ? NGX_OK : NGX_ERROR;

@@ -4,15 +4,19 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_body.h"
 
 
 static ngx_http_rcache_write_t *ngx_http_rcache_write_create(
     ngx_http_rcache_zone_t *zone, ngx_http_rcache_op_t *op);
 static void ngx_http_rcache_write_wait(ngx_http_rcache_write_t *write,
     ngx_http_rcache_ctx_t *ctx);
+static ngx_int_t ngx_http_rcache_write_base(ngx_http_rcache_write_t *write,
+    ngx_http_rcache_op_t *op, ngx_str_t *base);
 static void ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
+static void ngx_http_rcache_write_body(ngx_http_rcache_write_t *write,
+    ngx_int_t rc, ngx_http_rcache_reply_t *reply);
 static ngx_int_t ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_op_t *op, rcache_entry_t *entry,
     ngx_http_rcache_store_t *store);
@@ -25,13 +29,16 @@ static ngx_int_t ngx_http_rcache_write_marker(ngx_http_rcache_ctx_t *ctx,
 
 rcache_reason_e
 ngx_http_rcache_write(ngx_http_rcache_zone_t *zone, ngx_http_rcache_op_t *op,
-    ngx_http_rcache_ctx_t *ctx)
+    ngx_http_rcache_ctx_t *ctx, ngx_str_t *base)
 {
     rcache_reason_e           reason;
     ngx_http_rcache_write_t  *write;
 
     write = ngx_http_rcache_write_create(zone, op);
-    if (write == NULL) {
+
+    if (write == NULL
+        || ngx_http_rcache_write_base(write, op, base) != NGX_OK)
+    {
         ngx_destroy_pool(op->pool);
         return RCACHE_REASON_NO_MEMORY;
     }
@@ -62,9 +69,22 @@ ngx_http_rcache_write_create(ngx_http_rcache_zone_t *zone,
     op->lane = NGX_HTTP_RCACHE_LANE_STORE;
     op->handler = ngx_http_rcache_write_done;
     op->data = write;
-    op->max_reply = 0;
+    op->max_reply = RCACHE_ENTRY_BEGIN;
 
     return write;
+}
+
+
+/* the keys of the segments of what is replaced begin with it */
+
+static ngx_int_t
+ngx_http_rcache_write_base(ngx_http_rcache_write_t *write,
+    ngx_http_rcache_op_t *op, ngx_str_t *base)
+{
+    write->base.len = base->len;
+    write->base.data = ngx_pstrdup(op->pool, base);
+
+    return write->base.data ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -104,9 +124,11 @@ ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
         && ngx_http_rcache_zone_accepts(write->zone,
                                         NGX_HTTP_RCACHE_LANE_STORE, reply))
     {
-        rc = (reply->type == REDIS_REPLY_INTEGER && reply->integer == 0)
+        rc = (reply->type == REDIS_REPLY_INTEGER && reply->integer <= 0)
              ? NGX_DECLINED : NGX_OK;
     }
+
+    ngx_http_rcache_write_body(write, rc, reply);
 
     if (flight) {
         ngx_http_rcache_flight_stored(flight, rc, op, write->payload,
@@ -117,7 +139,8 @@ ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
 
         if (rc == NGX_DECLINED && ctx->stored) {
             ctx->stored = 0;
-            ctx->reason = RCACHE_REASON_LOCK_LOST;
+            ctx->reason = reply->integer ? RCACHE_REASON_SEGMENT
+                                         : RCACHE_REASON_LOCK_LOST;
         }
 
         ngx_http_rcache_release(ctx);
@@ -125,10 +148,37 @@ ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
 }
 
 
+/* what becomes of the segments, the new ones and the old */
+
+static void
+ngx_http_rcache_write_body(ngx_http_rcache_write_t *write, ngx_int_t rc,
+    ngx_http_rcache_reply_t *reply)
+{
+    if (reply && reply->type == REDIS_REPLY_STRING) {
+        ngx_http_rcache_segments_retire(write->zone, &write->base,
+                                        &reply->str);
+    }
+
+    if (write->upload == NULL) {
+        return;
+    }
+
+    if (reply && rc != NGX_OK) {
+        ngx_http_rcache_upload_drop(write->upload);
+
+    } else {
+
+        /* or nobody knows: then they have the time that they need, or go */
+
+        ngx_http_rcache_upload_close(write->upload);
+    }
+}
+
+
 rcache_reason_e
 ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_op_t *op, rcache_entry_t *entry, ngx_chain_t *payload,
-    size_t size, size_t offset, int64_t ttl)
+    size_t size, size_t offset, int64_t ttl, ngx_http_rcache_upload_t *upload)
 {
     rcache_reason_e            reason;
     ngx_http_rcache_write_t   *write;
@@ -142,13 +192,30 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
     store.offset = offset;
     store.ttl = ttl;
 
+    if (entry->flags & RCACHE_ENTRY_SEGMENTED) {
+        store.segments = &entry->segments;
+        store.base = ctx->redis_key;
+    }
+
     write = ngx_http_rcache_write_create(ctx->zone, op);
 
     if (write == NULL
+        || ngx_http_rcache_write_base(write, op, &ctx->redis_key) != NGX_OK
         || ngx_http_rcache_write_command(ctx, op, entry, &store) != NGX_OK)
     {
+        if (upload) {
+            ngx_http_rcache_upload_drop(upload);
+        }
+
         ngx_destroy_pool(op->pool);
         return RCACHE_REASON_NO_MEMORY;
+    }
+
+    if (upload) {
+
+        /* behind its segments */
+
+        op->lane = NGX_HTTP_RCACHE_LANE_BULK;
     }
 
     reason = ngx_http_rcache_zone_offer(ctx->zone, op);
@@ -162,6 +229,11 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
     }
 
     if (reason != RCACHE_REASON_NONE) {
+
+        if (upload) {
+            ngx_http_rcache_upload_drop(upload);
+            payload = NULL;
+        }
 
         if (flight) {
             ngx_http_rcache_flight_stored(flight, NGX_ERROR, op, payload,
@@ -177,6 +249,7 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
 
     write->payload = payload;
     write->size = size;
+    write->upload = upload;
 
     if (flight) {
         ngx_http_rcache_flight_storing(flight, write);
@@ -204,6 +277,7 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
 
     if (entry->vary.len == 0
         && store->offset == 0
+        && store->segments == NULL
         && store->token.len == 1
         && store->token.data[0] == '*'
         && !rlcf->lock)

@@ -187,7 +187,8 @@ ngx_http_rcache_zone_accepts(ngx_http_rcache_zone_t *zone,
         health = NGX_HTTP_RCACHE_HEALTH_STORE;
         what = "stores";
         bad = (reply->type != REDIS_REPLY_STATUS
-               && reply->type != REDIS_REPLY_INTEGER);
+               && reply->type != REDIS_REPLY_INTEGER
+               && reply->type != REDIS_REPLY_STRING);
     }
 
     if (reply->type == REDIS_REPLY_ERROR) {

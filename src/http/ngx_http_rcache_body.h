@@ -1,0 +1,134 @@
+
+/*
+ * Bodies that are longer than a segment: how they get to Redis while they
+ * arrive, and to the client while they come from there.  Private to src/http.
+ *
+ * A segment is a key of its own.  It always has a TTL, and the entry that
+ * names the segments is written last: whoever reads an entry finds all of
+ * them, or none is left of one that never was.
+ *
+ *     while a body arrives        NGX_HTTP_RCACHE_SEGMENT_GRACE, renewed
+ *     the entry is there          the TTL of the entry and the grace
+ *     the entry is another one    at most the grace, for those who still read
+ *     somebody still reads        at least the grace
+ */
+
+
+#ifndef _NGX_HTTP_RCACHE_BODY_H_INCLUDED_
+#define _NGX_HTTP_RCACHE_BODY_H_INCLUDED_
+
+
+#include "ngx_http_rcache.h"
+
+
+/* milliseconds that a segment lives without an entry that names it */
+
+#define NGX_HTTP_RCACHE_SEGMENT_GRACE  120000
+
+/* and how often that is renewed, by those who need it for longer */
+
+#define NGX_HTTP_RCACHE_SEGMENT_RENEW  30000
+
+
+/* for the arguments of a command that names many keys; a multiple of 16 */
+
+#define NGX_HTTP_RCACHE_ARGS_POOL  1024
+
+
+/*
+ * ngx_http_rcache_segments.c: commands on the segments of a body.  base is
+ * the key that their keys begin with.
+ *
+ * keys: n arguments for a command, beginning with segment first; the end of
+ * them, or NULL.
+ *
+ * life: segments first to count - 1 shall live for ms milliseconds: at most,
+ * with '-', or at least, with '+'; the reply is how many of them there are.
+ * unlink: segments 0 to count - 1.  retire: what the beginning of a replaced
+ * entry names; '-' with the grace.  drop: the entry, if it is still the one
+ * that was seen.  Nobody waits for these.
+ */
+
+ngx_str_t *ngx_http_rcache_segment_keys(ngx_pool_t *pool, ngx_str_t *argv,
+    ngx_str_t *base, uint64_t id, uint32_t first, uint32_t n);
+ngx_http_rcache_op_t *ngx_http_rcache_segments_life(ngx_str_t *base,
+    rcache_segments_t *segments, uint32_t first, u_char mode, ngx_msec_t ms);
+ngx_http_rcache_op_t *ngx_http_rcache_segments_exist(ngx_str_t *base,
+    rcache_segments_t *segments, uint32_t first);
+ngx_http_rcache_op_t *ngx_http_rcache_segments_get(ngx_str_t *base,
+    rcache_segments_t *segments, uint32_t n);
+void ngx_http_rcache_segments_unlink(ngx_http_rcache_zone_t *zone,
+    ngx_str_t *base, rcache_segments_t *segments);
+void ngx_http_rcache_segments_retire(ngx_http_rcache_zone_t *zone,
+    ngx_str_t *base, ngx_str_t *entry);
+void ngx_http_rcache_segments_drop(ngx_http_rcache_zone_t *zone,
+    ngx_str_t *key, ngx_str_t *seen);
+
+/* submits it; there is nobody who would be told of the reply */
+
+void ngx_http_rcache_segments_send(ngx_http_rcache_zone_t *zone,
+    ngx_http_rcache_op_t *op);
+
+
+/*
+ * ngx_http_rcache_upload.c: a body on its way to Redis.  It belongs to a
+ * capture, but outlives it until Redis has answered for all segments.
+ *
+ * room: a buffer with room for at least a byte of the body, of which rest
+ * bytes are to come, 0 if it is not known.  finish: the last segment leaves,
+ * and *segments is what the entry has to say.  Either gives the reason for
+ * which the body cannot be stored, or RCACHE_REASON_NONE.
+ *
+ * close: the entry names the segments, or nobody knows whether it does.
+ * drop: it does not, and will not.  Either ends the use of the upload.
+ */
+
+ngx_http_rcache_upload_t *ngx_http_rcache_upload_create(
+    ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx);
+rcache_reason_e ngx_http_rcache_upload_room(
+    ngx_http_rcache_upload_t *upload, uint64_t rest, ngx_buf_t **b);
+rcache_reason_e ngx_http_rcache_upload_finish(
+    ngx_http_rcache_upload_t *upload, rcache_segments_t *segments);
+void ngx_http_rcache_upload_close(ngx_http_rcache_upload_t *upload);
+void ngx_http_rcache_upload_drop(ngx_http_rcache_upload_t *upload);
+
+
+/*
+ * ngx_http_rcache_stream.c: a body on its way to the client.
+ *
+ * probe: are the segments of ctx->entry there?  NGX_AGAIN: Redis is asked,
+ * and ngx_http_rcache_probed() will be called with the reason given, or that
+ * they are not; NGX_DECLINED: there is nothing to ask; NGX_ERROR: Redis cannot
+ * be asked, *reason says why.
+ *
+ * header: before the header is sent: only the segments of a range are read.
+ * start: the header is sent; NGX_OK, NGX_ERROR: the client has to see that
+ * there is no more.  write: what is called for more output.
+ *
+ * drop: forgets all of it.
+ */
+
+ngx_int_t ngx_http_rcache_stream_probe(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, rcache_reason_e *reason);
+void ngx_http_rcache_stream_header(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+ngx_int_t ngx_http_rcache_stream_start(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+ngx_int_t ngx_http_rcache_stream_write(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_stream_drop(ngx_http_rcache_ctx_t *ctx);
+
+/* ngx_http_rcache_lookup.c */
+
+void ngx_http_rcache_probed(ngx_http_rcache_ctx_t *ctx,
+    rcache_reason_e reason);
+void ngx_http_rcache_park_probe(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
+/* ngx_http_rcache_filter.c: a part of the body, the last one or not */
+
+ngx_int_t ngx_http_rcache_pass_body(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in, ngx_uint_t last);
+
+
+#endif /* _NGX_HTTP_RCACHE_BODY_H_INCLUDED_ */

@@ -1,0 +1,35 @@
+
+/*
+ * What is configured of bodies: how they are cut, and what they may cost.
+ * Part of the location configuration, ngx_http_rcache_conf_body.c.
+ */
+
+
+#ifndef _NGX_HTTP_RCACHE_BODY_CONF_H_INCLUDED_
+#define _NGX_HTTP_RCACHE_BODY_CONF_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+
+typedef struct {
+    size_t  segment;              /* bytes of a body in one Redis key */
+    size_t  min_size;
+    size_t  in_flight;            /* of a request, on its way to Redis */
+    size_t  in_flight_all;        /* of a worker, in all zones' requests */
+} ngx_http_rcache_body_conf_t;
+
+
+void ngx_http_rcache_body_conf_create(ngx_http_rcache_body_conf_t *conf);
+char *ngx_http_rcache_body_conf_merge(ngx_conf_t *cf,
+    ngx_http_rcache_body_conf_t *prev, ngx_http_rcache_body_conf_t *conf);
+
+char *ngx_http_rcache_set_segment(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_rcache_set_in_flight(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+#endif /* _NGX_HTTP_RCACHE_BODY_CONF_H_INCLUDED_ */

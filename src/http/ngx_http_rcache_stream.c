@@ -1,0 +1,846 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/*
+ * A body comes from Redis a segment at a time, and leaves for the client as
+ * it comes.  A segment is asked for when one that was given to the filters
+ * behind us has been consumed, so a client that reads slowly has no more than
+ * two of them in memory.
+ *
+ * Before anything is said to the client Redis is asked whether all segments
+ * are there, together with the first one: an entry that has lost one is none.
+ * If one is lost after that, the client has to see that the response is not
+ * whole.
+ *
+ * The request is kept by a bit of r->buffered, and it is ngx_http_writer()
+ * that calls for more output, so a hit and a stored body behind a 304 or a
+ * failure go the same way.
+ */
+
+
+#include "ngx_http_rcache_body.h"
+
+
+/* segments in memory: one that is being sent, and the next */
+
+#define NGX_HTTP_RCACHE_STREAM_AHEAD     2
+
+/* the bit of r->buffered, as in ngx_http_rcache_hold.c */
+
+#define NGX_HTTP_RCACHE_STREAM_BUFFERED  0x08
+
+
+/* a segment; in the pool of its operation */
+
+typedef struct {
+    ngx_queue_t               queue;
+    ngx_http_rcache_stream_t *stream;
+    ngx_http_rcache_op_t     *op;
+    ngx_buf_t                *buf;        /* NULL: not sent yet */
+    rcache_str_t              payload;    /* no data: not there yet */
+    uint32_t                  n;
+} ngx_http_rcache_stream_part_t;
+
+
+struct ngx_http_rcache_stream_s {
+    ngx_http_rcache_ctx_t    *ctx;
+    rcache_segments_t         segments;
+    uint64_t                  body_len;
+
+    uint32_t                  next;       /* to be asked for */
+    uint32_t                  end;        /* behind the last one needed */
+
+    ngx_queue_t               parts;      /* in order */
+    ngx_uint_t                nparts;
+    ngx_chain_t              *free;
+    ngx_msec_t                renewed;
+
+    ngx_http_rcache_op_t     *exist;      /* being asked */
+    uint32_t                  expected;   /* its answer */
+    rcache_reason_e           reason;     /* why the probe fails */
+    rcache_reason_e           verdict;    /* what to go on with after it */
+
+    unsigned                  probing:1;
+    unsigned                  started:1;
+    unsigned                  running:1;
+    unsigned                  failed:1;
+    unsigned                  ranged:1;   /* content_offset is set */
+};
+
+
+static ngx_http_rcache_stream_t *ngx_http_rcache_stream_create(
+    ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx);
+static void ngx_http_rcache_stream_range(ngx_http_request_t *r,
+    ngx_http_rcache_stream_t *stream);
+static rcache_reason_e ngx_http_rcache_stream_exist(
+    ngx_http_rcache_stream_t *stream);
+static void ngx_http_rcache_stream_existed(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply);
+static void ngx_http_rcache_stream_probed(ngx_http_rcache_stream_t *stream);
+static rcache_reason_e ngx_http_rcache_stream_ask(
+    ngx_http_rcache_stream_t *stream);
+static void ngx_http_rcache_stream_got(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply);
+static rcache_reason_e ngx_http_rcache_stream_take(
+    ngx_http_rcache_stream_part_t *part, ngx_http_rcache_reply_t *reply);
+static ngx_int_t ngx_http_rcache_stream_run(
+    ngx_http_rcache_stream_t *stream);
+static ngx_int_t ngx_http_rcache_stream_more(
+    ngx_http_rcache_stream_t *stream);
+static ngx_int_t ngx_http_rcache_stream_send(ngx_http_rcache_stream_t *stream,
+    ngx_http_rcache_stream_part_t *part);
+static void ngx_http_rcache_stream_consumed(
+    ngx_http_rcache_stream_t *stream);
+static void ngx_http_rcache_stream_failed(ngx_http_rcache_stream_t *stream,
+    rcache_reason_e reason);
+static void ngx_http_rcache_stream_discard(ngx_http_rcache_stream_t *stream);
+static void ngx_http_rcache_stream_release(
+    ngx_http_rcache_stream_part_t *part);
+
+
+ngx_int_t
+ngx_http_rcache_stream_probe(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, rcache_reason_e *reason)
+{
+    ngx_http_rcache_stream_t  *stream;
+
+    ngx_http_rcache_stream_drop(ctx);
+
+    if (!(ctx->entry.flags & RCACHE_ENTRY_SEGMENTED)
+        || r->method == NGX_HTTP_HEAD)
+    {
+        return NGX_DECLINED;
+    }
+
+    stream = ngx_http_rcache_stream_create(r, ctx);
+
+    if (stream == NULL) {
+        *reason = RCACHE_REASON_NO_MEMORY;
+        return NGX_ERROR;
+    }
+
+    stream->verdict = *reason;
+    stream->probing = 1;
+
+    ngx_http_rcache_stream_range(r, stream);
+
+    *reason = ngx_http_rcache_stream_exist(stream);
+
+    /* a client that has conditions may need no body */
+
+    if (*reason == RCACHE_REASON_NONE
+        && stream->verdict == RCACHE_REASON_NONE
+        && !r->headers_in.if_none_match
+        && !r->headers_in.if_modified_since)
+    {
+        *reason = ngx_http_rcache_stream_ask(stream);
+    }
+
+    if (*reason != RCACHE_REASON_NONE) {
+        ngx_http_rcache_stream_drop(ctx);
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_http_rcache_stream_t *
+ngx_http_rcache_stream_create(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_rcache_stream_t  *stream;
+
+    stream = ngx_pcalloc(r->pool, sizeof(ngx_http_rcache_stream_t));
+    if (stream == NULL) {
+        return NULL;
+    }
+
+    stream->ctx = ctx;
+    stream->segments = ctx->entry.segments;
+    stream->body_len = ctx->entry.body_len;
+    stream->end = stream->segments.count;
+    stream->renewed = ngx_current_msec;
+
+    ngx_queue_init(&stream->parts);
+
+    ctx->stream = stream;
+
+    return stream;
+}
+
+
+/* the segments that a single range needs; several get the whole body */
+
+static void
+ngx_http_rcache_stream_range(ngx_http_request_t *r,
+    ngx_http_rcache_stream_t *stream)
+{
+    rcache_range_t   *range;
+    rcache_ranges_t   ranges;
+
+    stream->next = 0;
+    stream->end = stream->segments.count;
+
+    if (r != r->main
+        || r->headers_in.range == NULL
+        || stream->ctx->entry.status != NGX_HTTP_OK
+        || rcache_range_parse(&ranges, &r->headers_in.range->value)
+           != RCACHE_OK
+        || ranges.n != 1
+        || rcache_range_resolve(&ranges, stream->body_len) != RCACHE_OK)
+    {
+        return;
+    }
+
+    range = &ranges.range[0];
+
+    stream->next = (uint32_t) (range->start / stream->segments.size);
+    stream->end = (uint32_t) ((range->end - 1) / stream->segments.size) + 1;
+}
+
+
+static rcache_reason_e
+ngx_http_rcache_stream_exist(ngx_http_rcache_stream_t *stream)
+{
+    uint32_t                 first;
+    rcache_reason_e          reason;
+    ngx_http_rcache_op_t    *op;
+    ngx_http_rcache_zone_t  *zone;
+
+    zone = stream->ctx->zone;
+
+    if (zone->inactive) {
+
+        /* the lookup has given the entry more time, and it needs them all */
+
+        first = 0;
+        op = ngx_http_rcache_segments_life(&stream->ctx->redis_key,
+                                           &stream->segments, first, '+',
+                                           zone->inactive
+                                           + NGX_HTTP_RCACHE_SEGMENT_GRACE);
+    } else {
+        first = stream->next;
+        op = ngx_http_rcache_segments_exist(&stream->ctx->redis_key,
+                                            &stream->segments, first);
+    }
+
+    if (op == NULL) {
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    op->handler = ngx_http_rcache_stream_existed;
+    op->data = stream;
+
+    reason = ngx_http_rcache_zone_submit(zone, op);
+
+    if (reason == RCACHE_REASON_NONE) {
+        stream->exist = op;
+        stream->expected = stream->segments.count - first;
+    }
+
+    return reason;
+}
+
+
+static void
+ngx_http_rcache_stream_existed(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply)
+{
+    ngx_http_rcache_stream_t *stream = op->data;
+
+    stream->exist = NULL;
+
+    if (reply == NULL) {
+        stream->reason = ngx_http_rcache_op_reason(op);
+
+    } else if (reply->type != REDIS_REPLY_INTEGER) {
+        stream->reason = RCACHE_REASON_REDIS_ERROR;
+
+    } else if (reply->integer != (int64_t) stream->expected) {
+        stream->reason = RCACHE_REASON_SEGMENT;
+    }
+
+    ngx_http_rcache_stream_probed(stream);
+}
+
+
+/* one of two answers is there */
+
+static void
+ngx_http_rcache_stream_probed(ngx_http_rcache_stream_t *stream)
+{
+    rcache_reason_e                 reason;
+    ngx_http_rcache_ctx_t          *ctx;
+    ngx_http_rcache_stream_part_t  *part;
+
+    reason = stream->reason;
+
+    if (reason == RCACHE_REASON_NONE) {
+
+        if (stream->exist) {
+            return;
+        }
+
+        if (!ngx_queue_empty(&stream->parts)) {
+            part = ngx_queue_data(ngx_queue_head(&stream->parts),
+                                  ngx_http_rcache_stream_part_t, queue);
+
+            if (part->payload.data == NULL) {
+                return;
+            }
+        }
+
+        reason = stream->verdict;
+        stream->probing = 0;
+
+        ngx_http_rcache_probed(stream->ctx, reason);
+
+        return;
+    }
+
+    ctx = stream->ctx;
+
+    ngx_http_rcache_stream_drop(ctx);
+    ngx_http_rcache_probed(ctx, reason);
+}
+
+
+static rcache_reason_e
+ngx_http_rcache_stream_ask(ngx_http_rcache_stream_t *stream)
+{
+    ngx_uint_t                      max;
+    rcache_reason_e                 reason;
+    ngx_http_rcache_op_t           *op;
+    ngx_http_rcache_stream_part_t  *part;
+
+    /* whether more than the first will be of use is not known yet */
+
+    max = stream->probing ? 1 : NGX_HTTP_RCACHE_STREAM_AHEAD;
+
+    while (stream->next < stream->end && stream->nparts < max) {
+
+        op = ngx_http_rcache_segments_get(&stream->ctx->redis_key,
+                                          &stream->segments, stream->next);
+        if (op == NULL) {
+            return RCACHE_REASON_NO_MEMORY;
+        }
+
+        part = ngx_pcalloc(op->pool, sizeof(ngx_http_rcache_stream_part_t));
+
+        if (part == NULL) {
+            ngx_destroy_pool(op->pool);
+            return RCACHE_REASON_NO_MEMORY;
+        }
+
+        part->stream = stream;
+        part->op = op;
+        part->n = stream->next;
+
+        op->handler = ngx_http_rcache_stream_got;
+        op->data = part;
+
+        reason = ngx_http_rcache_zone_submit(stream->ctx->zone, op);
+
+        if (reason != RCACHE_REASON_NONE) {
+            return reason;
+        }
+
+        ngx_queue_insert_tail(&stream->parts, &part->queue);
+
+        stream->nparts++;
+        stream->next++;
+    }
+
+    return RCACHE_REASON_NONE;
+}
+
+
+static void
+ngx_http_rcache_stream_got(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply)
+{
+    ngx_http_rcache_stream_part_t *part = op->data;
+
+    rcache_reason_e            reason;
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_rcache_stream_t  *stream;
+
+    stream = part->stream;
+
+    reason = reply ? ngx_http_rcache_stream_take(part, reply)
+                   : ngx_http_rcache_op_reason(op);
+
+    if (reason != RCACHE_REASON_NONE) {
+        ngx_queue_remove(&part->queue);
+        stream->nparts--;
+
+    } else {
+        op->keep = 1;
+    }
+
+    if (stream->probing) {
+        stream->reason = reason;
+        ngx_http_rcache_stream_probed(stream);
+        return;
+    }
+
+    if (!stream->started) {
+
+        /* it has been decided to serve, and it comes to that in this turn */
+
+        if (reason != RCACHE_REASON_NONE) {
+            ngx_http_rcache_stream_failed(stream, reason);
+        }
+
+        return;
+    }
+
+    r = stream->ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (reason != RCACHE_REASON_NONE) {
+        ngx_http_rcache_stream_failed(stream, reason);
+        c->error = 1;
+
+    } else if (ngx_http_rcache_stream_run(stream) == NGX_ERROR) {
+        c->error = 1;
+    }
+
+    /* ngx_http_writer() goes on, or ends it */
+
+    if (ngx_http_post_request(r, NULL) != NGX_OK) {
+        c->error = 1;
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static rcache_reason_e
+ngx_http_rcache_stream_take(ngx_http_rcache_stream_part_t *part,
+    ngx_http_rcache_reply_t *reply)
+{
+    ngx_http_rcache_ctx_t     *ctx;
+    ngx_http_rcache_stream_t  *stream;
+
+    stream = part->stream;
+    ctx = stream->ctx;
+
+    if (reply->type == REDIS_REPLY_NIL) {
+        return RCACHE_REASON_SEGMENT;
+    }
+
+    if (reply->type != REDIS_REPLY_STRING) {
+        return RCACHE_REASON_REDIS_ERROR;
+    }
+
+    if (rcache_segment_decode(&part->payload, &stream->segments,
+                              stream->body_len, part->n, reply->str.data,
+                              reply->str.len)
+        != RCACHE_OK)
+    {
+        part->payload.data = NULL;
+
+        ngx_http_rcache_zone_damaged(ctx->zone, &ctx->redis_key,
+                                     RCACHE_REASON_SEGMENT);
+        return RCACHE_REASON_SEGMENT;
+    }
+
+    return RCACHE_REASON_NONE;
+}
+
+
+void
+ngx_http_rcache_stream_header(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    uint32_t                        first, asked;
+    ngx_http_rcache_stream_t       *stream;
+    ngx_http_rcache_stream_part_t  *part;
+
+    if (!(ctx->entry.flags & RCACHE_ENTRY_SEGMENTED)) {
+        return;
+    }
+
+    /* the range filter answers several ranges only over one buffer */
+
+    r->single_range = 1;
+
+    stream = ctx->stream;
+
+    if (stream == NULL) {
+        stream = ngx_http_rcache_stream_create(r, ctx);
+
+        if (stream == NULL) {
+            return;
+        }
+    }
+
+    asked = stream->next;
+
+    ngx_http_rcache_stream_range(r, stream);
+
+    if (!r->allow_ranges || r->headers_out.status != NGX_HTTP_OK) {
+        stream->next = 0;
+        stream->end = stream->segments.count;
+    }
+
+    first = stream->next;
+
+    if (!ngx_queue_empty(&stream->parts)) {
+        part = ngx_queue_data(ngx_queue_head(&stream->parts),
+                              ngx_http_rcache_stream_part_t, queue);
+
+        if (part->n == first) {
+            stream->next = asked;
+
+        } else {
+            ngx_http_rcache_stream_discard(stream);
+        }
+    }
+
+    /* for the range filter the body begins there, as a slice does */
+
+    r->headers_out.content_offset = (off_t) first * stream->segments.size;
+
+    stream->ranged = (first != 0);
+}
+
+
+ngx_int_t
+ngx_http_rcache_stream_start(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_rcache_stream_t  *stream;
+
+    stream = ctx->stream;
+
+    if (stream == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (stream->ranged && r->headers_out.status != NGX_HTTP_PARTIAL_CONTENT) {
+
+        /* it knows better */
+
+        ngx_http_rcache_stream_discard(stream);
+
+        stream->next = 0;
+        stream->end = stream->segments.count;
+    }
+
+    stream->started = 1;
+
+    ctx->state = NGX_HTTP_RCACHE_STREAM;
+    r->buffered |= NGX_HTTP_RCACHE_STREAM_BUFFERED;
+
+    return ngx_http_rcache_stream_run(stream);
+}
+
+
+ngx_int_t
+ngx_http_rcache_stream_write(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    if (ctx->stream->failed) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_rcache_output(r, NULL);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_rcache_stream_run(ctx->stream);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_stream_run(ngx_http_rcache_stream_t *stream)
+{
+    ngx_int_t  rc;
+
+    if (stream->running) {
+        return NGX_OK;
+    }
+
+    if (stream->failed) {
+        return NGX_ERROR;
+    }
+
+    stream->running = 1;
+
+    rc = ngx_http_rcache_stream_more(stream);
+
+    stream->running = 0;
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_stream_more(ngx_http_rcache_stream_t *stream)
+{
+    ngx_queue_t                    *q;
+    rcache_reason_e                 reason;
+    ngx_http_rcache_stream_part_t  *part;
+
+    for ( ;; ) {
+
+        ngx_http_rcache_stream_consumed(stream);
+
+        reason = ngx_http_rcache_stream_ask(stream);
+
+        if (reason != RCACHE_REASON_NONE) {
+            ngx_http_rcache_stream_failed(stream, reason);
+            return NGX_ERROR;
+        }
+
+        part = NULL;
+
+        for (q = ngx_queue_head(&stream->parts);
+             q != ngx_queue_sentinel(&stream->parts);
+             q = ngx_queue_next(q))
+        {
+            part = ngx_queue_data(q, ngx_http_rcache_stream_part_t, queue);
+
+            if (part->buf == NULL) {
+                break;
+            }
+
+            part = NULL;
+        }
+
+        if (part == NULL || part->payload.data == NULL) {
+            return NGX_OK;
+        }
+
+        if (ngx_http_rcache_stream_send(stream, part) == NGX_ERROR) {
+            stream->failed = 1;
+            return NGX_ERROR;
+        }
+
+        if (stream->ctx->state != NGX_HTTP_RCACHE_STREAM) {
+
+            /* that was the last one */
+
+            return NGX_OK;
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_http_rcache_stream_send(ngx_http_rcache_stream_t *stream,
+    ngx_http_rcache_stream_part_t *part)
+{
+    ngx_int_t               rc;
+    ngx_buf_t              *b;
+    ngx_uint_t              last;
+    ngx_chain_t            *cl, out;
+    ngx_http_request_t     *r;
+    ngx_http_rcache_ctx_t  *ctx;
+
+    ctx = stream->ctx;
+    r = ctx->request;
+
+    last = (part->n + 1 == stream->end);
+
+    cl = ngx_chain_get_free_buf(r->pool, &stream->free);
+    if (cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    b = cl->buf;
+    ngx_free_chain(r->pool, cl);
+
+    ngx_memzero(b, sizeof(ngx_buf_t));
+
+    b->pos = part->payload.data;
+    b->last = part->payload.data + part->payload.len;
+    b->start = b->pos;
+    b->end = b->last;
+    b->memory = 1;
+    b->tag = (ngx_buf_tag_t) &ngx_http_redis_proxy_cache_module;
+
+    part->buf = b;
+
+    if (last) {
+        b->last_buf = (r == r->main) ? 1 : 0;
+        b->last_in_chain = 1;
+
+        ctx->state = NGX_HTTP_RCACHE_PASS;
+        r->buffered &= ~NGX_HTTP_RCACHE_STREAM_BUFFERED;
+    }
+
+    out.buf = b;
+    out.next = NULL;
+
+    rc = ngx_http_rcache_pass_body(r, ctx, &out, last);
+
+    if (last && ctx->instead) {
+
+        /* there may be more of the failure's own */
+
+        ctx->discard = 1;
+    }
+
+    return rc;
+}
+
+
+static void
+ngx_http_rcache_stream_consumed(ngx_http_rcache_stream_t *stream)
+{
+    ngx_chain_t                    *cl;
+    ngx_http_rcache_op_t           *op;
+    ngx_http_rcache_stream_part_t  *part;
+
+    while (!ngx_queue_empty(&stream->parts)) {
+        part = ngx_queue_data(ngx_queue_head(&stream->parts),
+                              ngx_http_rcache_stream_part_t, queue);
+
+        if (part->buf == NULL || ngx_buf_size(part->buf) != 0) {
+            break;
+        }
+
+        cl = ngx_alloc_chain_link(stream->ctx->request->pool);
+
+        if (cl) {
+            cl->buf = part->buf;
+            cl->next = stream->free;
+            stream->free = cl;
+        }
+
+        ngx_queue_remove(&part->queue);
+        stream->nparts--;
+
+        ngx_http_rcache_stream_release(part);
+    }
+
+    if (stream->next < stream->end
+        && ngx_current_msec - stream->renewed > NGX_HTTP_RCACHE_SEGMENT_RENEW)
+    {
+        /* the entry may be gone, or another: what is left has to stay */
+
+        stream->renewed = ngx_current_msec;
+
+        op = ngx_http_rcache_segments_life(&stream->ctx->redis_key,
+                                           &stream->segments, stream->next,
+                                           '+', NGX_HTTP_RCACHE_SEGMENT_GRACE);
+
+        ngx_http_rcache_segments_send(stream->ctx->zone, op);
+    }
+}
+
+
+/*
+ * The client has part of the response.  It is to see that there is no more:
+ * the connection is closed by whoever gets NGX_ERROR, or finds c->error.
+ */
+
+static void
+ngx_http_rcache_stream_failed(ngx_http_rcache_stream_t *stream,
+    rcache_reason_e reason)
+{
+    ngx_str_t              *key;
+    struct linger           linger;
+    ngx_connection_t       *c;
+    ngx_http_request_t     *r;
+    ngx_http_rcache_ctx_t  *ctx;
+
+    ctx = stream->ctx;
+    r = ctx->request;
+    c = r->connection;
+
+    stream->failed = 1;
+    ctx->reason = reason;
+
+    ngx_log_error(NGX_LOG_WARN, c->log, 0,
+                  "redis \"%V\" failed to give all of \"%V\", whose response "
+                  "has begun: %V", &ctx->zone->conf.url, &ctx->redis_key,
+                  rcache_reason_name(reason));
+
+    if (reason == RCACHE_REASON_SEGMENT) {
+        key = ctx->entry.vary.len ? &ctx->variant_key : &ctx->redis_key;
+
+        ngx_http_rcache_segments_drop(ctx->zone, key, &ctx->seen);
+    }
+
+    if (r->main->http_version < NGX_HTTP_VERSION_20
+        && r->main->headers_out.content_length_n == -1
+        && !r->main->chunked)
+    {
+        /* for this client the end of the connection is that of the body */
+
+        linger.l_onoff = 1;
+        linger.l_linger = 0;
+
+        (void) setsockopt(c->fd, SOL_SOCKET, SO_LINGER,
+                          (const void *) &linger, sizeof(struct linger));
+    }
+}
+
+
+void
+ngx_http_rcache_stream_drop(ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_rcache_stream_t  *stream;
+
+    stream = ctx->stream;
+
+    if (stream == NULL) {
+        return;
+    }
+
+    ctx->stream = NULL;
+
+    if (stream->exist) {
+        ngx_http_rcache_op_detach(stream->exist);
+        stream->exist = NULL;
+    }
+
+    ngx_http_rcache_stream_discard(stream);
+}
+
+
+static void
+ngx_http_rcache_stream_discard(ngx_http_rcache_stream_t *stream)
+{
+    ngx_http_rcache_stream_part_t  *part;
+
+    while (!ngx_queue_empty(&stream->parts)) {
+        part = ngx_queue_data(ngx_queue_head(&stream->parts),
+                              ngx_http_rcache_stream_part_t, queue);
+
+        ngx_queue_remove(&part->queue);
+
+        ngx_http_rcache_stream_release(part);
+    }
+
+    stream->nparts = 0;
+}
+
+
+/* an operation that has been answered is ours, one that has not is not */
+
+static void
+ngx_http_rcache_stream_release(ngx_http_rcache_stream_part_t *part)
+{
+    if (part->payload.data) {
+        ngx_destroy_pool(part->op->pool);
+
+    } else {
+        ngx_http_rcache_op_detach(part->op);
+    }
+}

@@ -1,0 +1,477 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/*
+ * A body leaves for Redis as it arrives, a segment at a time, each in the
+ * pool of the operation that stores it.  What has left and has not been
+ * answered for is bounded, for the request and for the worker: beyond that
+ * Redis is slower than the upstream, and the body is not stored.  Nobody
+ * waits for it.
+ *
+ * nginx reads from a fast upstream for as long as there is something to read
+ * and the client takes it.  Meanwhile nobody else has a turn, and no answer of
+ * Redis is seen: so when much is on its way the rest of the body is left for
+ * the next turn.
+ */
+
+
+#include "ngx_http_rcache_body.h"
+#include <openssl/rand.h>
+
+
+/* a multiple of 16 */
+
+#define NGX_HTTP_RCACHE_UPLOAD_POOL  1024
+
+
+/* in the pool of the request */
+
+typedef struct {
+    ngx_event_t                event;
+    ngx_http_request_t        *request;
+} ngx_http_rcache_upload_yield_t;
+
+
+struct ngx_http_rcache_upload_s {
+    ngx_pool_t                *pool;
+    ngx_http_rcache_zone_t    *zone;
+    ngx_str_t                  base;
+
+    rcache_segments_t          segments;    /* count: those that have left */
+    ngx_http_rcache_op_t      *op;          /* the next one, or NULL */
+    ngx_buf_t                 *buf;         /* its payload */
+
+    size_t                     in_flight;   /* bytes */
+    size_t                     limit;
+    size_t                     limit_all;
+    ngx_uint_t                 pending;     /* operations */
+    ngx_msec_t                 renewed;
+
+    rcache_reason_e            failed;
+    ngx_http_rcache_upload_yield_t  *yield;
+
+    unsigned                   closed:1;
+};
+
+
+/* a segment that has left; in the pool of its operation */
+
+typedef struct {
+    ngx_http_rcache_upload_t  *upload;
+    size_t                     size;
+} ngx_http_rcache_upload_part_t;
+
+
+static ngx_http_rcache_upload_yield_t *ngx_http_rcache_upload_yield_create(
+    ngx_http_request_t *r);
+static void ngx_http_rcache_upload_yield_cleanup(void *data);
+static void ngx_http_rcache_upload_yield(
+    ngx_http_rcache_upload_yield_t *yield);
+static void ngx_http_rcache_upload_go_on(ngx_event_t *ev);
+static rcache_reason_e ngx_http_rcache_upload_next(
+    ngx_http_rcache_upload_t *upload, size_t size);
+static rcache_reason_e ngx_http_rcache_upload_send(
+    ngx_http_rcache_upload_t *upload);
+static ngx_int_t ngx_http_rcache_upload_command(
+    ngx_http_rcache_upload_t *upload, ngx_http_rcache_op_t *op, ngx_buf_t *b);
+static void ngx_http_rcache_upload_done(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply);
+static void ngx_http_rcache_upload_free(ngx_http_rcache_upload_t *upload);
+
+
+ngx_http_rcache_upload_t *
+ngx_http_rcache_upload_create(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_pool_t                  *pool;
+    ngx_http_rcache_upload_t    *upload;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    pool = ngx_create_pool(NGX_HTTP_RCACHE_UPLOAD_POOL, ngx_cycle->log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    upload = ngx_pcalloc(pool, sizeof(ngx_http_rcache_upload_t));
+    if (upload == NULL) {
+        goto failed;
+    }
+
+    upload->base.len = ctx->redis_key.len;
+    upload->base.data = ngx_pstrdup(pool, &ctx->redis_key);
+
+    if (upload->base.data == NULL) {
+        goto failed;
+    }
+
+    upload->yield = ngx_http_rcache_upload_yield_create(r);
+
+    if (upload->yield == NULL) {
+        goto failed;
+    }
+
+    if (RAND_bytes((u_char *) &upload->segments.id, sizeof(uint64_t)) != 1) {
+        goto failed;
+    }
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    upload->pool = pool;
+    upload->zone = ctx->zone;
+    upload->segments.size = (uint32_t) rlcf->body.segment;
+    upload->limit = rlcf->body.in_flight;
+    upload->limit_all = rlcf->body.in_flight_all;
+    upload->renewed = ngx_current_msec;
+
+    return upload;
+
+failed:
+
+    ngx_destroy_pool(pool);
+
+    return NULL;
+}
+
+
+static ngx_http_rcache_upload_yield_t *
+ngx_http_rcache_upload_yield_create(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t              *cln;
+    ngx_http_rcache_upload_yield_t  *yield;
+
+    cln = ngx_pool_cleanup_add(r->pool,
+                               sizeof(ngx_http_rcache_upload_yield_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    yield = cln->data;
+    ngx_memzero(yield, sizeof(ngx_http_rcache_upload_yield_t));
+
+    yield->request = r;
+    yield->event.handler = ngx_http_rcache_upload_go_on;
+    yield->event.data = yield;
+    yield->event.log = r->connection->log;
+
+    cln->handler = ngx_http_rcache_upload_yield_cleanup;
+
+    return yield;
+}
+
+
+static void
+ngx_http_rcache_upload_yield_cleanup(void *data)
+{
+    ngx_http_rcache_upload_yield_t *yield = data;
+
+    if (yield->event.posted) {
+        ngx_delete_posted_event(&yield->event);
+    }
+}
+
+
+/* for whoever reads from the upstream there is nothing to read any more */
+
+static void
+ngx_http_rcache_upload_yield(ngx_http_rcache_upload_yield_t *yield)
+{
+    ngx_http_upstream_t  *u;
+
+    u = yield->request->upstream;
+
+    if (u && u->peer.connection && u->peer.connection->read->ready
+        && !yield->event.posted)
+    {
+        u->peer.connection->read->ready = 0;
+
+        ngx_post_event(&yield->event, &ngx_posted_next_events);
+    }
+}
+
+
+/* if that is not so, it finds out by itself */
+
+static void
+ngx_http_rcache_upload_go_on(ngx_event_t *ev)
+{
+    ngx_http_rcache_upload_yield_t *yield = ev->data;
+
+    ngx_http_upstream_t  *u;
+
+    u = yield->request->upstream;
+
+    if (u && u->peer.connection) {
+        u->peer.connection->read->ready = 1;
+
+        ngx_post_event(u->peer.connection->read, &ngx_posted_events);
+    }
+}
+
+
+rcache_reason_e
+ngx_http_rcache_upload_room(ngx_http_rcache_upload_t *upload, uint64_t rest,
+    ngx_buf_t **b)
+{
+    size_t           size;
+    rcache_reason_e  reason;
+
+    if (upload->failed != RCACHE_REASON_NONE) {
+        return upload->failed;
+    }
+
+    if (upload->buf && upload->buf->last == upload->buf->end) {
+        reason = ngx_http_rcache_upload_send(upload);
+
+        if (reason != RCACHE_REASON_NONE) {
+            return reason;
+        }
+    }
+
+    if (upload->buf == NULL) {
+        size = upload->segments.size;
+
+        if (rest && rest < size) {
+            size = (size_t) rest;
+        }
+
+        reason = ngx_http_rcache_upload_next(upload, size);
+
+        if (reason != RCACHE_REASON_NONE) {
+            return reason;
+        }
+    }
+
+    *b = upload->buf;
+
+    return RCACHE_REASON_NONE;
+}
+
+
+/* the header of the segment is in front of the payload */
+
+static rcache_reason_e
+ngx_http_rcache_upload_next(ngx_http_rcache_upload_t *upload, size_t size)
+{
+    ngx_http_rcache_op_t  *op;
+
+    if (upload->segments.count == RCACHE_SEGMENTS_MAX) {
+        return RCACHE_REASON_TOO_LARGE;
+    }
+
+    op = ngx_http_rcache_op_create(1024
+                                   + 2 * (upload->base.len
+                                          + RCACHE_SEGMENT_KEY),
+                                   ngx_cycle->log);
+    if (op == NULL) {
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    upload->buf = ngx_create_temp_buf(op->pool, RCACHE_SEGMENT_FIXED + size);
+
+    if (upload->buf == NULL) {
+        ngx_destroy_pool(op->pool);
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    upload->buf->pos += RCACHE_SEGMENT_FIXED;
+    upload->buf->last = upload->buf->pos;
+
+    upload->op = op;
+
+    return RCACHE_REASON_NONE;
+}
+
+
+static rcache_reason_e
+ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload)
+{
+    size_t                          size;
+    ngx_buf_t                      *b;
+    rcache_reason_e                 reason;
+    ngx_http_rcache_op_t           *op;
+    ngx_http_rcache_upload_part_t  *part;
+
+    op = upload->op;
+    b = upload->buf;
+    size = b->last - b->pos;
+
+    if (upload->in_flight + size > upload->limit
+        || upload->zone->in_flight + size > upload->limit_all)
+    {
+        return RCACHE_REASON_SLOW;
+    }
+
+    rcache_segment_encode(b->start, upload->segments.id,
+                          upload->segments.count, b->pos, (uint32_t) size);
+    b->pos = b->start;
+
+    upload->op = NULL;
+    upload->buf = NULL;
+
+    part = ngx_palloc(op->pool, sizeof(ngx_http_rcache_upload_part_t));
+
+    if (part == NULL
+        || ngx_http_rcache_upload_command(upload, op, b) != NGX_OK)
+    {
+        ngx_destroy_pool(op->pool);
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    part->upload = upload;
+    part->size = size;
+
+    op->lane = NGX_HTTP_RCACHE_LANE_BULK;
+    op->handler = ngx_http_rcache_upload_done;
+    op->data = part;
+    op->max_reply = 0;
+
+    reason = ngx_http_rcache_zone_submit(upload->zone, op);
+
+    if (reason != RCACHE_REASON_NONE) {
+        return reason;
+    }
+
+    upload->segments.count++;
+    upload->pending++;
+    upload->in_flight += size;
+    upload->zone->in_flight += size;
+
+    if (upload->in_flight > upload->limit / 4) {
+        ngx_http_rcache_upload_yield(upload->yield);
+    }
+
+    if (ngx_current_msec - upload->renewed > NGX_HTTP_RCACHE_SEGMENT_RENEW) {
+        upload->renewed = ngx_current_msec;
+
+        op = ngx_http_rcache_segments_life(&upload->base, &upload->segments,
+                                           0, '+',
+                                           NGX_HTTP_RCACHE_SEGMENT_GRACE);
+
+        ngx_http_rcache_segments_send(upload->zone, op);
+    }
+
+    return RCACHE_REASON_NONE;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_upload_command(ngx_http_rcache_upload_t *upload,
+    ngx_http_rcache_op_t *op, ngx_buf_t *b)
+{
+    u_char       grace[NGX_INT_T_LEN];
+    ngx_str_t    argv[5];
+    ngx_chain_t  payload;
+
+    ngx_str_set(&argv[0], "SET");
+
+    if (ngx_http_rcache_segment_keys(op->pool, &argv[1], &upload->base,
+                                     upload->segments.id,
+                                     upload->segments.count, 1)
+        == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    argv[2].data = NULL;
+    argv[2].len = b->last - b->pos;
+    ngx_str_set(&argv[3], "PX");
+    argv[4].data = grace;
+    argv[4].len = ngx_sprintf(grace, "%d", NGX_HTTP_RCACHE_SEGMENT_GRACE)
+                  - grace;
+
+    payload.buf = b;
+    payload.next = NULL;
+
+    return ngx_http_rcache_op_command(op, argv, 5, &payload);
+}
+
+
+/* whose segment it was may be gone long since, but not the upload */
+
+static void
+ngx_http_rcache_upload_done(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply)
+{
+    ngx_http_rcache_upload_part_t *part = op->data;
+
+    ngx_http_rcache_upload_t  *upload;
+
+    upload = part->upload;
+
+    upload->pending--;
+    upload->in_flight -= part->size;
+    upload->zone->in_flight -= part->size;
+
+    if (reply == NULL) {
+        upload->failed = ngx_http_rcache_op_reason(op);
+
+    } else if (!ngx_http_rcache_zone_accepts(upload->zone,
+                                             NGX_HTTP_RCACHE_LANE_BULK, reply))
+    {
+        upload->failed = RCACHE_REASON_REDIS_ERROR;
+    }
+
+    ngx_http_rcache_upload_free(upload);
+}
+
+
+rcache_reason_e
+ngx_http_rcache_upload_finish(ngx_http_rcache_upload_t *upload,
+    rcache_segments_t *segments)
+{
+    rcache_reason_e  reason;
+
+    if (upload->failed != RCACHE_REASON_NONE) {
+        return upload->failed;
+    }
+
+    if (upload->buf && upload->buf->last != upload->buf->pos) {
+        reason = ngx_http_rcache_upload_send(upload);
+
+        if (reason != RCACHE_REASON_NONE) {
+            return reason;
+        }
+    }
+
+    *segments = upload->segments;
+
+    return RCACHE_REASON_NONE;
+}
+
+
+void
+ngx_http_rcache_upload_close(ngx_http_rcache_upload_t *upload)
+{
+    if (upload->op) {
+        ngx_destroy_pool(upload->op->pool);
+        upload->op = NULL;
+    }
+
+    upload->closed = 1;
+
+    ngx_http_rcache_upload_free(upload);
+}
+
+
+/* what has left already is undone by a command behind it */
+
+void
+ngx_http_rcache_upload_drop(ngx_http_rcache_upload_t *upload)
+{
+    ngx_http_rcache_segments_unlink(upload->zone, &upload->base,
+                                    &upload->segments);
+
+    ngx_http_rcache_upload_close(upload);
+}
+
+
+static void
+ngx_http_rcache_upload_free(ngx_http_rcache_upload_t *upload)
+{
+    if (upload->closed && upload->pending == 0) {
+        ngx_destroy_pool(upload->pool);
+    }
+}
