@@ -14,7 +14,9 @@
  * nginx reads from a fast upstream for as long as there is something to read
  * and the client takes it.  Meanwhile nobody else has a turn, and no answer of
  * Redis is seen: so when much is on its way the rest of the body is left for
- * the next turn.
+ * the next turn; and with half of the limit on its way the upstream is not
+ * read from until Redis has caught up, for as long as the request's budget
+ * lasts.
  */
 
 
@@ -31,7 +33,11 @@
 
 typedef struct {
     ngx_event_t                event;
-    ngx_http_request_t        *request;
+    ngx_http_rcache_ctx_t     *ctx;
+    ngx_http_rcache_upload_t  *upload;      /* NULL: it is closed */
+    ngx_connection_t          *connection;  /* that is not read from, or NULL */
+    ngx_msec_t                 began;
+    ngx_msec_t                 budget;
 } ngx_http_rcache_upload_yield_t;
 
 
@@ -66,11 +72,17 @@ typedef struct {
 
 
 static ngx_http_rcache_upload_yield_t *ngx_http_rcache_upload_yield_create(
-    ngx_http_request_t *r);
+    ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_upload_yield_cleanup(void *data);
 static void ngx_http_rcache_upload_yield(
     ngx_http_rcache_upload_yield_t *yield);
-static void ngx_http_rcache_upload_go_on(ngx_event_t *ev);
+static void ngx_http_rcache_upload_next_turn(ngx_event_t *ev);
+static void ngx_http_rcache_upload_pause(
+    ngx_http_rcache_upload_yield_t *yield);
+static void ngx_http_rcache_upload_resume(
+    ngx_http_rcache_upload_yield_t *yield);
+static ngx_connection_t *ngx_http_rcache_upload_upstream(
+    ngx_http_rcache_upload_yield_t *yield);
 static rcache_reason_e ngx_http_rcache_upload_next(
     ngx_http_rcache_upload_t *upload, size_t size);
 static rcache_reason_e ngx_http_rcache_upload_send(
@@ -107,7 +119,7 @@ ngx_http_rcache_upload_create(ngx_http_request_t *r,
         goto failed;
     }
 
-    upload->yield = ngx_http_rcache_upload_yield_create(r);
+    upload->yield = ngx_http_rcache_upload_yield_create(r, ctx);
 
     if (upload->yield == NULL) {
         goto failed;
@@ -125,6 +137,7 @@ ngx_http_rcache_upload_create(ngx_http_request_t *r,
     upload->limit = rlcf->body.in_flight;
     upload->limit_all = rlcf->body.in_flight_all;
     upload->renewed = ngx_current_msec;
+    upload->yield->upload = upload;
 
     return upload;
 
@@ -137,9 +150,11 @@ failed:
 
 
 static ngx_http_rcache_upload_yield_t *
-ngx_http_rcache_upload_yield_create(ngx_http_request_t *r)
+ngx_http_rcache_upload_yield_create(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
 {
     ngx_pool_cleanup_t              *cln;
+    ngx_http_rcache_loc_conf_t      *rlcf;
     ngx_http_rcache_upload_yield_t  *yield;
 
     cln = ngx_pool_cleanup_add(r->pool,
@@ -148,11 +163,14 @@ ngx_http_rcache_upload_yield_create(ngx_http_request_t *r)
         return NULL;
     }
 
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
     yield = cln->data;
     ngx_memzero(yield, sizeof(ngx_http_rcache_upload_yield_t));
 
-    yield->request = r;
-    yield->event.handler = ngx_http_rcache_upload_go_on;
+    yield->ctx = ctx;
+    yield->budget = rlcf->budget;
+    yield->event.handler = ngx_http_rcache_upload_next_turn;
     yield->event.data = yield;
     yield->event.log = r->connection->log;
 
@@ -170,6 +188,10 @@ ngx_http_rcache_upload_yield_cleanup(void *data)
     if (yield->event.posted) {
         ngx_delete_posted_event(&yield->event);
     }
+
+    if (yield->upload) {
+        yield->upload->yield = NULL;
+    }
 }
 
 
@@ -178,14 +200,12 @@ ngx_http_rcache_upload_yield_cleanup(void *data)
 static void
 ngx_http_rcache_upload_yield(ngx_http_rcache_upload_yield_t *yield)
 {
-    ngx_http_upstream_t  *u;
+    ngx_connection_t  *c;
 
-    u = yield->request->upstream;
+    c = ngx_http_rcache_upload_upstream(yield);
 
-    if (u && u->peer.connection && u->peer.connection->read->ready
-        && !yield->event.posted)
-    {
-        u->peer.connection->read->ready = 0;
+    if (c && c->read->ready && !yield->event.posted) {
+        c->read->ready = 0;
 
         ngx_post_event(&yield->event, &ngx_posted_next_events);
     }
@@ -195,19 +215,105 @@ ngx_http_rcache_upload_yield(ngx_http_rcache_upload_yield_t *yield)
 /* if that is not so, it finds out by itself */
 
 static void
-ngx_http_rcache_upload_go_on(ngx_event_t *ev)
+ngx_http_rcache_upload_next_turn(ngx_event_t *ev)
 {
     ngx_http_rcache_upload_yield_t *yield = ev->data;
 
+    ngx_connection_t  *c;
+
+    c = ngx_http_rcache_upload_upstream(yield);
+
+    if (c) {
+        c->read->ready = 1;
+
+        if (!c->read->delayed) {
+            ngx_post_event(c->read, &ngx_posted_events);
+        }
+    }
+}
+
+
+/*
+ * As proxy_limit_rate does it: the timer ends the pause if nothing else does.
+ * Its rate is one that is never reached; without one nginx does not look at
+ * whether there is a pause.
+ */
+
+static void
+ngx_http_rcache_upload_pause(ngx_http_rcache_upload_yield_t *yield)
+{
+    ngx_connection_t     *c;
     ngx_http_upstream_t  *u;
 
-    u = yield->request->upstream;
+    c = ngx_http_rcache_upload_upstream(yield);
+    u = yield->ctx->request->upstream;
 
-    if (u && u->peer.connection) {
-        u->peer.connection->read->ready = 1;
+    /* without buffering nginx would put another timer in place of ours */
 
-        ngx_post_event(u->peer.connection->read, &ngx_posted_events);
+    if (c == NULL
+        || !u->buffering
+        || u->pipe == NULL
+        || yield->connection
+        || c->read->delayed
+        || yield->ctx->impatient
+        || yield->ctx->waited >= yield->budget)
+    {
+        return;
     }
+
+    if (u->pipe->limit_rate == 0) {
+        u->pipe->limit_rate = NGX_MAX_INT32_VALUE;
+    }
+
+    yield->connection = c;
+    yield->began = ngx_current_msec;
+
+    c->read->delayed = 1;
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    ngx_add_timer(c->read, yield->budget - yield->ctx->waited);
+}
+
+
+static void
+ngx_http_rcache_upload_resume(ngx_http_rcache_upload_yield_t *yield)
+{
+    ngx_connection_t  *c;
+
+    c = yield->connection;
+
+    if (c == NULL) {
+        return;
+    }
+
+    yield->connection = NULL;
+    yield->ctx->waited += ngx_current_msec - yield->began;
+
+    if (c == ngx_http_rcache_upload_upstream(yield) && c->read->delayed) {
+        c->read->delayed = 0;
+
+        if (c->read->timer_set) {
+            ngx_del_timer(c->read);
+        }
+
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+}
+
+
+/* NULL: the body does not come from one, or not any more */
+
+static ngx_connection_t *
+ngx_http_rcache_upload_upstream(ngx_http_rcache_upload_yield_t *yield)
+{
+    ngx_http_upstream_t  *u;
+
+    u = yield->ctx->request->upstream;
+
+    return (u && u->cleanup) ? u->peer.connection : NULL;
 }
 
 
@@ -339,8 +445,12 @@ ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload)
     upload->in_flight += size;
     upload->zone->in_flight += size;
 
-    if (upload->in_flight > upload->limit / 4) {
+    if (upload->yield && upload->in_flight > upload->limit / 4) {
         ngx_http_rcache_upload_yield(upload->yield);
+
+        if (upload->in_flight > upload->limit / 2) {
+            ngx_http_rcache_upload_pause(upload->yield);
+        }
     }
 
     if (ngx_current_msec - upload->renewed > NGX_HTTP_RCACHE_SEGMENT_RENEW) {
@@ -414,6 +524,13 @@ ngx_http_rcache_upload_done(ngx_http_rcache_op_t *op,
         upload->failed = RCACHE_REASON_REDIS_ERROR;
     }
 
+    if (upload->yield
+        && (upload->in_flight <= upload->limit / 4
+            || upload->failed != RCACHE_REASON_NONE))
+    {
+        ngx_http_rcache_upload_resume(upload->yield);
+    }
+
     ngx_http_rcache_upload_free(upload);
 }
 
@@ -448,6 +565,13 @@ ngx_http_rcache_upload_close(ngx_http_rcache_upload_t *upload)
     if (upload->op) {
         ngx_destroy_pool(upload->op->pool);
         upload->op = NULL;
+    }
+
+    if (upload->yield) {
+        ngx_http_rcache_upload_resume(upload->yield);
+
+        upload->yield->upload = NULL;
+        upload->yield = NULL;
     }
 
     upload->closed = 1;
