@@ -42,8 +42,12 @@
 #define RCACHE_ENTRY_TIME_MAX     ((uint64_t) 1 << 60)
 
 
+static size_t rcache_entry_fixed(const rcache_entry_t *e);
+static size_t rcache_entry_segmented(uint32_t flags);
+static void rcache_entry_put_blocks(u_char *p, const rcache_entry_t *e);
+static int rcache_entry_get_blocks(rcache_entry_t *e, u_char *p,
+    u_char *last);
 static int64_t rcache_entry_cut(uint64_t n);
-static size_t rcache_entry_fixed(uint32_t flags);
 static int rcache_entry_valid(const rcache_entry_t *e);
 static unsigned rcache_entry_head_status(const rcache_str_t *head);
 static u_char *rcache_put_str(u_char *p, const rcache_str_t *s);
@@ -54,25 +58,42 @@ static int rcache_str_equal(const rcache_str_t *a, const rcache_str_t *b);
 size_t
 rcache_entry_size(const rcache_entry_t *e)
 {
-    return rcache_entry_fixed(e->flags) + e->key.len + e->vary.len
-           + e->variant.len + e->head.len;
+    return rcache_entry_fixed(e) + e->key.len + e->vary.len + e->variant.len
+           + e->head.len;
 }
 
 
 /* with the blocks that the flags say are there */
 
 static size_t
-rcache_entry_fixed(uint32_t flags)
+rcache_entry_fixed(const rcache_entry_t *e)
 {
-    size_t  size;
+    size_t  len;
 
-    size = RCACHE_ENTRY_FIXED;
+    len = rcache_entry_segmented(e->flags);
 
-    if (flags & RCACHE_ENTRY_SEGMENTED) {
-        size += RCACHE_SEGMENTS_BLOCK;
+    if (e->flags & RCACHE_ENTRY_TAGS) {
+        len += 2 + e->tags.len;
     }
 
-    return size;
+    if (e->flags & RCACHE_ENTRY_POSITION) {
+        len += 8;
+    }
+
+    return len;
+}
+
+
+/* what has the same length in all */
+
+static size_t
+rcache_entry_segmented(uint32_t flags)
+{
+    if (flags & RCACHE_ENTRY_SEGMENTED) {
+        return RCACHE_ENTRY_FIXED + RCACHE_SEGMENTS_BLOCK;
+    }
+
+    return RCACHE_ENTRY_FIXED;
 }
 
 
@@ -85,7 +106,7 @@ rcache_entry_encode(u_char *dst, const rcache_entry_t *e)
     dst[RCACHE_ENTRY_AT_VERSION] = RCACHE_ENTRY_VERSION;
 
     rcache_put16(dst + RCACHE_ENTRY_AT_LENGTH,
-                 (uint16_t) rcache_entry_fixed(e->flags));
+                 (uint16_t) rcache_entry_fixed(e));
     rcache_put16(dst + RCACHE_ENTRY_AT_STATUS, e->status);
     rcache_put64(dst + RCACHE_ENTRY_AT_BODY_SUM, e->body_sum);
     rcache_put64(dst + RCACHE_ENTRY_AT_CREATED, (uint64_t) e->created);
@@ -102,11 +123,9 @@ rcache_entry_encode(u_char *dst, const rcache_entry_t *e)
     rcache_put32(dst + RCACHE_ENTRY_AT_SIE, e->stale_if_error);
     rcache_put32(dst + RCACHE_ENTRY_AT_GENERATION, e->generation);
 
-    p = dst + RCACHE_ENTRY_FIXED;
+    rcache_entry_put_blocks(dst + RCACHE_ENTRY_FIXED, e);
 
-    if (e->flags & RCACHE_ENTRY_SEGMENTED) {
-        p = rcache_segments_put(p, &e->segments);
-    }
+    p = dst + rcache_entry_fixed(e);
 
     p = rcache_put_str(p, &e->key);
     p = rcache_put_str(p, &e->vary);
@@ -118,6 +137,24 @@ rcache_entry_encode(u_char *dst, const rcache_entry_t *e)
                             p - dst - RCACHE_ENTRY_SUMMED));
 
     return p;
+}
+
+
+static void
+rcache_entry_put_blocks(u_char *p, const rcache_entry_t *e)
+{
+    if (e->flags & RCACHE_ENTRY_SEGMENTED) {
+        p = rcache_segments_put(p, &e->segments);
+    }
+
+    if (e->flags & RCACHE_ENTRY_TAGS) {
+        rcache_put16(p, (uint16_t) (e->tags.len / RCACHE_TAG_SIZE));
+        p = rcache_put_str(p + 2, &e->tags);
+    }
+
+    if (e->flags & RCACHE_ENTRY_POSITION) {
+        rcache_put64(p, e->position);
+    }
 }
 
 
@@ -147,7 +184,7 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     fixed = rcache_get16(data + RCACHE_ENTRY_AT_LENGTH);
     e->flags = rcache_get32(data + RCACHE_ENTRY_AT_FLAGS);
 
-    if (fixed < rcache_entry_fixed(e->flags) || fixed > len) {
+    if (fixed < rcache_entry_segmented(e->flags) || fixed > len) {
         return RCACHE_ENTRY_CORRUPT;
     }
 
@@ -198,7 +235,11 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     e->created = (int64_t) rcache_get64(data + RCACHE_ENTRY_AT_CREATED);
     e->lifetime = (int64_t) rcache_get64(data + RCACHE_ENTRY_AT_LIFETIME);
 
-    if (!rcache_entry_valid(e)) {
+    p = data + rcache_entry_segmented(e->flags);
+
+    if (rcache_entry_get_blocks(e, p, data + fixed) != RCACHE_OK
+        || !rcache_entry_valid(e))
+    {
         return RCACHE_ENTRY_CORRUPT;
     }
 
@@ -215,6 +256,45 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
 
     if (e->body_sum != rcache_sum(e->body.data, e->body.len)) {
         return RCACHE_ENTRY_CORRUPT;
+    }
+
+    return RCACHE_OK;
+}
+
+
+static int
+rcache_entry_get_blocks(rcache_entry_t *e, u_char *p, u_char *last)
+{
+    e->tags.data = p;
+    e->tags.len = 0;
+    e->position = 0;
+
+    if (e->flags & RCACHE_ENTRY_TAGS) {
+
+        if (last - p < 2) {
+            return RCACHE_ERROR;
+        }
+
+        e->tags.len = (size_t) rcache_get16(p) * RCACHE_TAG_SIZE;
+        e->tags.data = p + 2;
+        p += 2;
+
+        if (e->tags.len > RCACHE_TAGS_MAX * RCACHE_TAG_SIZE
+            || e->tags.len > (size_t) (last - p))
+        {
+            return RCACHE_ERROR;
+        }
+
+        p += e->tags.len;
+    }
+
+    if (e->flags & RCACHE_ENTRY_POSITION) {
+
+        if (last - p < 8) {
+            return RCACHE_ERROR;
+        }
+
+        e->position = rcache_get64(p);
     }
 
     return RCACHE_OK;

@@ -22,10 +22,13 @@
  *    76   4  stale-while-revalidate, seconds
  *    80   4  stale-if-error, seconds
  *    84   4  generation, a random number that a marker and its variants share
- *    88      the blocks, in the order of their flags; the key, in full; the
- *            names, lower case, sorted, with commas between them; the
- *            variant, see rcache_vary.h; the message head: an HTTP/1.1 status
- *            line, header lines, an empty line; the body
+ *    88      the blocks, each if its flag is set, in the order of the flags:
+ *            SEGMENTED: see rcache_segment.h
+ *            TAGS: 2 bytes, their number, and 8 bytes each, see rcache_tags.h
+ *            POSITION: 8 bytes, see rcache_purge.h
+ *            then the key, in full; the names, lower case, sorted, with commas
+ *            between them; the variant, see rcache_vary.h; the message head:
+ *            an HTTP/1.1 status line, header lines, an empty line; the body
  *
  * A key whose responses vary holds a marker: an entry with the flag VARY and
  * the names, with status 0 and without variant, head and body; 64 bits that
@@ -46,6 +49,7 @@
 #include "rcache_core.h"
 #include "rcache_head.h"
 #include "rcache_segment.h"
+#include "rcache_tags.h"
 #include "rcache_vary.h"
 
 
@@ -70,6 +74,10 @@
 /* the response is for the user in the key alone */
 #define RCACHE_ENTRY_PRIVATE          0x0400
 
+/* blocks that are there */
+#define RCACHE_ENTRY_TAGS             0x0100
+#define RCACHE_ENTRY_POSITION         0x0200
+
 /* it is 5.2.2.10, s-maxage, alone that sets _MUST_REVALIDATE */
 #define RCACHE_ENTRY_S_MAXAGE         0x0020
 
@@ -91,7 +99,9 @@ typedef struct {
     uint16_t           status;
 
     rcache_segments_t  segments;  /* count 0: none */
+    uint64_t           position;  /* if _POSITION; decode sets it to 0 */
 
+    rcache_str_t       tags;      /* if _TAGS: hashes; decode sets it empty */
     rcache_str_t       key;
     rcache_str_t       vary;      /* canonical names; may be empty */
     rcache_str_t       variant;

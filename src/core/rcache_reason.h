@@ -35,6 +35,8 @@
                                                                               \
     /* the lookup found nothing that may be served */                         \
     X(ABSENT, "absent", "there is no entry")                                  \
+    X(PURGED, "purged", "it was purged after its fetch began")                \
+    X(BLIND, "purges_unknown", "it is not known what has been purged")        \
     X(EXPIRED, "expired", "the entry is no longer fresh")                     \
     X(CLIENT, "client", "the client's Cache-Control does not allow it")       \
     X(MIN_USES, "min_uses", "not asked for often enough yet")                 \
@@ -64,6 +66,7 @@
     X(SET_COOKIE, "set_cookie", "the response has Set-Cookie")                \
     X(VARY, "vary", "Vary has *, Cookie, Authorization or too much")          \
     X(VARIANTS, "variants", "there are too many variants already")            \
+    X(TAGS, "tags", "there are too many tags, or one is too long")            \
     X(NO_LIFETIME, "no_lifetime", "nothing says how long it is fresh")        \
     X(STALE, "stale", "the response is not fresh when it arrives")            \
     X(HEADERS, "headers", "the headers are too large or malformed")           \

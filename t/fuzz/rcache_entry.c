@@ -162,6 +162,8 @@ check_again(rcache_entry_t *e, const u_char *p, size_t size)
     fuzz_assert(d.head.len == e->head.len && d.body.len == e->body.len);
     fuzz_assert(d.stale_if_error == e->stale_if_error
                 && d.stale_while_revalidate == e->stale_while_revalidate);
+    fuzz_assert(d.position == e->position && d.tags.len == e->tags.len
+                && memcmp(d.tags.data, e->tags.data, d.tags.len) == 0);
     fuzz_assert(rcache_entry_is(&d, &e->vary, &e->variant)
                 == !(e->flags & RCACHE_ENTRY_VARY));
 
@@ -204,6 +206,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
 
+    check_inside(&e.tags, p, size);
     check_inside(&e.key, p, size);
     check_inside(&e.vary, p, size);
     check_inside(&e.variant, p, size);

@@ -949,11 +949,90 @@ sum_of_pieces_is_the_sum(void **state)
 }
 
 
+/* blocks behind the fixed part */
+
+static void
+blocks(void **state)
+{
+    u_char          *p;
+    size_t           len, n;
+    rcache_entry_t   e, d;
+
+    (void) state;
+
+    e = entry();
+    e.flags |= RCACHE_ENTRY_TAGS|RCACHE_ENTRY_POSITION;
+    e.tags = unit_str("12345678abcdefgh");
+    e.position = 0x1122334455667788;
+
+    p = store(&e, &len);
+
+    assert_int_equal(p[4] | p[5] << 8, 88 + 2 + 16 + 8);
+    assert_memory_equal(p + 88, "\2\0" "12345678abcdefgh"
+                                "\x88\x77\x66\x55\x44\x33\x22\x11", 26);
+    assert_memory_equal(p + 88 + 26, KEY, sizeof(KEY) - 1);
+
+    assert_int_equal(rcache_entry_decode(&d, p, len, &e.key), RCACHE_OK);
+    unit_assert_str(d.tags, "12345678abcdefgh");
+    assert_true(d.position == e.position);
+    unit_assert_str(d.body, "hello, world");
+
+    /* lies: more tags than there is room for, than there may be */
+
+    n = rcache_entry_size(&e);
+
+    p[88] = 3;
+    fix(p, n);
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+
+    p[88] = 0xff;
+    p[89] = 0xff;
+    fix(p, n);
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+
+    free(p);
+
+    /* one of them */
+
+    e = entry();
+    e.flags |= RCACHE_ENTRY_POSITION;
+    e.position = 7;
+
+    p = store(&e, &len);
+    assert_int_equal(rcache_entry_decode(&d, p, len, &e.key), RCACHE_OK);
+    assert_true(d.position == 7);
+    assert_int_equal(d.tags.len, 0);
+    free(p);
+
+    /* without: nothing is left of what was there before */
+
+    e = entry();
+    p = store(&e, &len);
+    memset(&d, 0x5a, sizeof(d));
+    assert_int_equal(rcache_entry_decode(&d, p, len, &e.key), RCACHE_OK);
+    assert_true(d.position == 0);
+    assert_int_equal(d.tags.len, 0);
+
+    /* the flag is there, but no block */
+
+    p[57] = 1;
+    fix(p, rcache_entry_size(&e));
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+
+    p[57] = 2;
+    fix(p, rcache_entry_size(&e));
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+
+    free(p);
+}
+
+
 int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(round_trip),
+        cmocka_unit_test(blocks),
         cmocka_unit_test(round_trip_of_extremes),
         cmocka_unit_test(layout_is_the_public_contract),
         cmocka_unit_test(cut_short_or_longer),
