@@ -11,6 +11,7 @@
  */
 
 
+#include "src/admin/ngx_http_rcache_admin.h"
 #include "src/http/ngx_http_rcache.h"
 
 
@@ -275,6 +276,20 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       0,
       NULL },
 
+    { ngx_string("redis_proxy_cache_tags"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_rcache_set_tags,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, purge),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_purge"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_rcache_set_purge,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, purge),
+      NULL },
+
     { ngx_string("redis_proxy_cache_status_header"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_rcache_set_identity,
@@ -379,6 +394,15 @@ ngx_http_rcache_postconfiguration(ngx_conf_t *cf)
 
     *h = ngx_http_rcache_lookup_handler;
 
+    /* the last one is the first to be called */
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_rcache_purge_handler;
+
     return NGX_OK;
 }
 
@@ -456,6 +480,7 @@ ngx_http_rcache_create_loc_conf(ngx_conf_t *cf)
     conf->early_refresh = NGX_CONF_UNSET_UINT;
 
     ngx_http_rcache_rules_create(&conf->rules);
+    ngx_http_rcache_purge_create(&conf->purge);
 
     return conf;
 }
@@ -479,6 +504,8 @@ ngx_http_rcache_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     {
         return NGX_CONF_ERROR;
     }
+
+    ngx_http_rcache_purge_merge(&prev->purge, &conf->purge);
 
     ngx_conf_merge_ptr_value(conf->key, prev->key, NULL);
     ngx_conf_merge_ptr_value(conf->valid, prev->valid, NULL);
@@ -549,6 +576,7 @@ static char *
 ngx_http_rcache_merge_zone(ngx_conf_t *cf, ngx_http_rcache_loc_conf_t *prev,
     ngx_http_rcache_loc_conf_t *conf)
 {
+    ngx_uint_t                    purge;
     ngx_http_rcache_main_conf_t  *rmcf;
 
     if (conf->enable == NGX_CONF_UNSET) {
@@ -557,12 +585,19 @@ ngx_http_rcache_merge_zone(ngx_conf_t *cf, ngx_http_rcache_loc_conf_t *prev,
         conf->zone_value = prev->zone_value;
     }
 
-    if (!conf->enable || conf->zone_value) {
+    if (!conf->enable) {
         return NGX_CONF_OK;
     }
 
     rmcf = ngx_http_conf_get_module_main_conf(cf,
                                            ngx_http_redis_proxy_cache_module);
+
+    purge = ngx_http_rcache_purge_used(&conf->purge);
+
+    if (conf->zone_value) {
+        rmcf->purge |= purge;
+        return NGX_CONF_OK;
+    }
 
     conf->zone = ngx_http_rcache_zone_find(rmcf, &conf->name);
 
@@ -573,6 +608,8 @@ ngx_http_rcache_merge_zone(ngx_conf_t *cf, ngx_http_rcache_loc_conf_t *prev,
                            "declares", &conf->name);
         return NGX_CONF_ERROR;
     }
+
+    conf->zone->purge |= purge;
 
     return NGX_CONF_OK;
 }

@@ -161,7 +161,7 @@ sub check_rooms {
         redis => [qw(redis core)],
         shm   => [qw(shm core)],
         http  => [qw(http redis shm core)],
-        admin => [qw(admin redis shm core)],
+        admin => [qw(admin http redis shm core)],
         top   => [qw(http admin)],
     );
 

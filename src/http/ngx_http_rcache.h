@@ -30,6 +30,7 @@
 #include "../shm/ngx_http_rcache_health.h"
 #include "ngx_http_rcache_body_conf.h"
 
+#include "ngx_http_rcache_purge.h"
 #include "ngx_http_rcache_rules.h"
 
 
@@ -85,9 +86,12 @@ typedef struct {
     ngx_msec_t                     inactive; /* 0: no such expiry */
     ngx_msec_t                     keep;     /* past the lifetime, to be
                                                 revalidated */
+    ngx_uint_t                     purge;    /* unsigned  purge:1;
+                                                the log is followed */
 
     /* of this worker */
     ngx_http_rcache_redis_t       *redis;
+    ngx_http_rcache_follow_t      *follow;   /* NULL: it is not */
     ngx_http_rcache_flights_t     *flights;
     ngx_rbtree_t                   fetches;  /* ngx_http_rcache_flight_t */
     ngx_rbtree_node_t              sentinel;
@@ -106,6 +110,8 @@ typedef struct {
 typedef struct {
     ngx_array_t                    zones;    /* ngx_http_rcache_zone_t * */
     ngx_http_rcache_wake_t        *wake;     /* NULL: no pipes */
+    ngx_uint_t                     purge;    /* unsigned  purge:1;
+                                                in every zone */
 } ngx_http_rcache_main_conf_t;
 
 
@@ -152,6 +158,7 @@ typedef struct {
     ngx_str_t                      identity; /* in Cache-Status; empty: off */
     ngx_str_t                      via;      /* value of Via; empty: off */
     ngx_http_rcache_rules_conf_t   rules;
+    ngx_http_rcache_purge_conf_t   purge;
 } ngx_http_rcache_loc_conf_t;
 
 
@@ -218,6 +225,9 @@ struct ngx_http_rcache_ctx_s {
     ngx_str_t                      key;
     ngx_str_t                      redis_key;
     ngx_http_rcache_rules_ctx_t    rules;
+
+    uint64_t                       position; /* see purge.h */
+    ngx_uint_t                     caught;   /* 0: it was not asked for */
 
     /* what the responses under this key vary with, if they do */
     rcache_entry_t                *marker;
@@ -408,6 +418,11 @@ rcache_reason_e ngx_http_rcache_op_reason(ngx_http_rcache_op_t *op);
 ngx_int_t ngx_http_rcache_lookup_handler(ngx_http_request_t *r);
 
 ngx_http_rcache_ctx_t *ngx_http_rcache_ctx_create(ngx_http_request_t *r);
+
+/* of a location; NULL if a variable says "off", or names none */
+
+ngx_http_rcache_zone_t *ngx_http_rcache_get_zone(ngx_http_request_t *r,
+    ngx_http_rcache_loc_conf_t *rlcf);
 
 /*
  * In place of the content handler of a location with slices, which calls it:

@@ -101,6 +101,12 @@ ngx_http_rcache_capture_create(ngx_http_request_t *r,
 
     ngx_http_rcache_entry_init(r, ctx, &entry, &resp, &fresh, delay);
 
+    *reason = ngx_http_rcache_purge_mark(r, ctx, &entry, NULL);
+
+    if (*reason != RCACHE_REASON_NONE) {
+        return NULL;
+    }
+
     *reason = ngx_http_rcache_capture_variant(r, ctx, &resp, &entry);
 
     if (*reason != RCACHE_REASON_NONE) {
@@ -252,7 +258,8 @@ ngx_http_rcache_capture_alloc(ngx_http_request_t *r,
     ngx_http_rcache_capture_t   *capture;
     ngx_http_rcache_loc_conf_t  *rlcf;
 
-    len = ctx->key.len + entry->vary.len + entry->variant.len;
+    len = ctx->key.len + entry->vary.len + entry->variant.len
+          + entry->tags.len;
 
     /* a small body fits into the pool's one block, a larger gets its own */
 
@@ -287,8 +294,10 @@ ngx_http_rcache_capture_alloc(ngx_http_request_t *r,
 
     p = ngx_http_rcache_capture_copy(p, &capture->entry.key, &ctx->key);
     p = ngx_http_rcache_capture_copy(p, &capture->entry.vary, &entry->vary);
-    (void) ngx_http_rcache_capture_copy(p, &capture->entry.variant,
-                                        &entry->variant);
+    p = ngx_http_rcache_capture_copy(p, &capture->entry.variant,
+                                     &entry->variant);
+    (void) ngx_http_rcache_capture_copy(p, &capture->entry.tags,
+                                        &entry->tags);
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
 
@@ -566,6 +575,11 @@ ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture,
         && capture->entry.status == NGX_HTTP_OK)
     {
         reason = RCACHE_REASON_EMPTY;
+        goto failed;
+    }
+
+    if (ngx_http_rcache_purge_late(ctx, &capture->entry)) {
+        reason = RCACHE_REASON_PURGED;
         goto failed;
     }
 

@@ -260,6 +260,18 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
                                               &zone->inactive);
     }
 
+    if (ngx_http_rcache_parameter(value, "purge=", &rest)) {
+
+        if (rest.len == 2 && ngx_strncmp(rest.data, "on", 2) == 0) {
+            zone->purge = 1;
+
+        } else if (rest.len != 3 || ngx_strncmp(rest.data, "off", 3) != 0) {
+            return ngx_http_rcache_bad_value(cf, value, "on or off");
+        }
+
+        return NGX_CONF_OK;
+    }
+
     if (ngx_http_rcache_parameter(value, "keep=", &rest)) {
         return ngx_http_rcache_parameter_msec(cf, value, &rest, &zone->keep);
     }
@@ -271,6 +283,6 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
     return ngx_http_rcache_bad_value(cf, value,
                                      "server=, prefix=, user=, password=, "
                                      "password_file=, db=, connect_timeout=, "
-                                     "timeout=, queue=, inactive=, keep= or "
-                                     "ssl_...=");
+                                     "timeout=, queue=, inactive=, keep=, "
+                                     "purge= or ssl_...=");
 }

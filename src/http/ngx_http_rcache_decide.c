@@ -156,6 +156,8 @@ ngx_http_rcache_collapses(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     switch (ctx->reason) {
 
     case RCACHE_REASON_ABSENT:
+    case RCACHE_REASON_PURGED:
+    case RCACHE_REASON_BLIND:
     case RCACHE_REASON_EXPIRED:
     case RCACHE_REASON_CORRUPT:
     case RCACHE_REASON_VERSION:
@@ -364,6 +366,10 @@ ngx_http_rcache_found(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     ctx->stale_use = 0;
     ctx->try = 0;
 
+    /* what was known of purges when it began to wait is out of date */
+
+    ctx->caught = 0;
+
     ngx_memzero(&reply, sizeof(ngx_http_rcache_reply_t));
 
     reply.type = REDIS_REPLY_STRING;
@@ -379,7 +385,10 @@ ngx_http_rcache_found(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return NGX_AGAIN;
     }
 
-    if (reason == RCACHE_REASON_OTHER_KEY) {
+    if (reason == RCACHE_REASON_OTHER_KEY
+        || reason == RCACHE_REASON_PURGED
+        || reason == RCACHE_REASON_BLIND)
+    {
         return ngx_http_rcache_again(r, ctx);
     }
 

@@ -589,6 +589,8 @@ ngx_http_rcache_detached_entry(ngx_pool_t *pool, rcache_entry_t *to,
            != NGX_OK
         || ngx_http_rcache_copy_str(pool, &to->variant, &from->variant)
            != NGX_OK
+        || ngx_http_rcache_copy_str(pool, &to->tags, &from->tags)
+           != NGX_OK
         || ngx_http_rcache_copy_str(pool, &to->head, &from->head)
            != NGX_OK)
     {

@@ -682,6 +682,14 @@ ngx_http_rcache_end(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
         return;
     }
 
+    if (reason == RCACHE_REASON_PURGED) {
+
+        /* who waits wants what is fetched from now on */
+
+        ngx_http_rcache_flight_quit(ctx);
+        return;
+    }
+
     ngx_http_rcache_flight_end(ctx, '-', ngx_http_rcache_mark(ctx, reason));
 }
 

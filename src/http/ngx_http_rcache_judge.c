@@ -60,6 +60,12 @@ ngx_http_rcache_judge(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         return RCACHE_REASON_OTHER_KEY;
     }
 
+    reason = ngx_http_rcache_purge_judge(ctx, &ctx->entry);
+
+    if (reason != RCACHE_REASON_NONE) {
+        return reason;
+    }
+
     return ngx_http_rcache_use(r, ctx);
 }
 

@@ -22,8 +22,6 @@
 static void ngx_http_rcache_cleanup(void *data);
 static ngx_int_t ngx_http_rcache_lookup_start(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
-static ngx_http_rcache_zone_t *ngx_http_rcache_get_zone(
-    ngx_http_request_t *r, ngx_http_rcache_loc_conf_t *rlcf);
 static void ngx_http_rcache_lookup_done(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
 static void ngx_http_rcache_budget_handler(ngx_event_t *ev);
@@ -85,6 +83,8 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
     }
 
     ctx->zone = zone;
+
+    ngx_http_rcache_purge_begin(ctx);
 
     rc = ngx_http_rcache_body_read(r, ctx);
 
@@ -287,7 +287,7 @@ ngx_http_rcache_redirected(ngx_http_request_t *r)
 }
 
 
-static ngx_http_rcache_zone_t *
+ngx_http_rcache_zone_t *
 ngx_http_rcache_get_zone(ngx_http_request_t *r,
     ngx_http_rcache_loc_conf_t *rlcf)
 {
@@ -325,7 +325,19 @@ ngx_http_rcache_get_zone(ngx_http_request_t *r,
 rcache_reason_e
 ngx_http_rcache_lookup(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
-    rcache_reason_e  reason;
+    rcache_reason_e            reason;
+    ngx_http_rcache_follow_t  *follow;
+
+    follow = ctx->zone->follow;
+    ctx->caught = 0;
+
+    if (follow && ngx_http_rcache_follow_blind(follow)) {
+
+        /* what was purged comes in front of the entry */
+
+        ctx->caught = ngx_http_rcache_follow_catch_up(follow,
+                                                NGX_HTTP_RCACHE_LANE_LOOKUP);
+    }
 
     reason = ngx_http_rcache_get(ctx, &ctx->redis_key);
 
@@ -491,6 +503,8 @@ ngx_http_rcache_fill(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     }
 
     ctx->state = NGX_HTTP_RCACHE_FILL;
+
+    ngx_http_rcache_purge_begin(ctx);
 
     if (ngx_http_rcache_mask(r, ctx) != NGX_OK) {
         ngx_http_rcache_flight_quit(ctx);

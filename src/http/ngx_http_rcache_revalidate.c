@@ -107,6 +107,7 @@ ngx_http_rcache_freshen(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     rcache_field_t *said, ngx_uint_t n)
 {
     int64_t                      delay, valid, ttl;
+    ngx_str_t                    tags;
     rcache_reason_e              reason;
     rcache_response_t            resp;
     rcache_freshness_t           fresh;
@@ -135,6 +136,14 @@ ngx_http_rcache_freshen(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     }
 
     ngx_http_rcache_entry_init(r, ctx, &ctx->entry, &resp, &fresh, delay);
+
+    tags = ctx->entry.tags;
+
+    reason = ngx_http_rcache_purge_mark(r, ctx, &ctx->entry, &tags);
+
+    if (reason != RCACHE_REASON_NONE) {
+        return reason;
+    }
 
     ttl = ngx_http_rcache_ttl(r, ctx, &resp, &ctx->entry);
 

@@ -84,6 +84,12 @@ ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
         if (zone->redis == NULL) {
             return NGX_ERROR;
         }
+
+        if ((zone->purge || rmcf->purge)
+            && ngx_http_rcache_follow_init(cycle, zone) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;

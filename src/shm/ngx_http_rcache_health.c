@@ -30,10 +30,13 @@ ngx_http_rcache_health_init(ngx_shm_zone_t *shm, void *old)
 
     if (health) {
         health->uses = ngx_http_rcache_uses_create(pool, shm->shm.size / 4);
+        health->purges = ngx_http_rcache_purges_create(pool, shm->shm.size);
         health->flights = ngx_http_rcache_flights_create(pool, shm->shm.size);
     }
 
-    if (health == NULL || health->uses == NULL || health->flights == NULL) {
+    if (health == NULL || health->uses == NULL || health->purges == NULL
+        || health->flights == NULL)
+    {
         ngx_log_error(NGX_LOG_EMERG, shm->shm.log, 0,
                       "zone \"%V\" is too small", &shm->shm.name);
         return NGX_ERROR;

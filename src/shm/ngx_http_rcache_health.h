@@ -4,6 +4,7 @@
  * is in the zone's shared memory:
  *
  *     slab pool | ngx_http_rcache_health_t (pool->data) | uses | flights
+ *     | purges
  *
  * A memory with another layout version is not used and set up anew, which
  * loses nothing but knowledge that comes back by itself.
@@ -20,10 +21,11 @@
 #include <ngx_core.h>
 
 #include "ngx_http_rcache_flights.h"
+#include "ngx_http_rcache_purges.h"
 #include "ngx_http_rcache_uses.h"
 
 
-#define NGX_HTTP_RCACHE_SHM_LAYOUT  3
+#define NGX_HTTP_RCACHE_SHM_LAYOUT  4
 
 
 /* what can be wrong, each for itself */
@@ -46,6 +48,7 @@ typedef struct {
 
     ngx_http_rcache_uses_t        *uses;
     ngx_http_rcache_flights_sh_t  *flights;
+    ngx_http_rcache_purges_t      *purges;
 } ngx_http_rcache_health_t;
 
 

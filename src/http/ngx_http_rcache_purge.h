@@ -1,0 +1,131 @@
+
+/*
+ * Purging: the log in Redis, what this instance knows of it, and what that
+ * means for an entry.  The files ngx_http_rcache_follow.c, _purge.c and
+ * _tags.c; the life of a request and src/admin call them.
+ *
+ * Whatever purges, from inside or outside, appends a record to the log, a
+ * stream; a worker of each instance follows it and enters what it says in
+ * shared memory.  An entry has the position up to which the log was known
+ * when its fetch began: a record behind that which is about it makes it void,
+ * however it came to be stored.
+ */
+
+
+#ifndef _NGX_HTTP_RCACHE_PURGE_H_INCLUDED_
+#define _NGX_HTTP_RCACHE_PURGE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "../core/rcache_entry.h"
+#include "../core/rcache_purge.h"
+#include "../core/rcache_reason.h"
+#include "../core/rcache_tags.h"
+#include "../redis/ngx_http_rcache_redis.h"
+#include "../shm/ngx_http_rcache_purges.h"
+
+
+struct ngx_http_rcache_ctx_s;
+
+typedef struct ngx_http_rcache_follow_s  ngx_http_rcache_follow_t;
+
+
+/* of a location */
+
+typedef struct {
+    ngx_array_t                   *tags;     /* ngx_http_complex_value_t */
+    ngx_array_t                   *purge;    /* the same; NULL: closed */
+    ngx_http_complex_value_t      *soft;     /* NULL: hard */
+} ngx_http_rcache_purge_conf_t;
+
+
+/* a purge that is under way */
+
+typedef struct ngx_http_rcache_purge_s  ngx_http_rcache_purge_t;
+
+/* rc: NGX_OK, it is in the log and known to this instance; NGX_ERROR */
+
+typedef void (*ngx_http_rcache_purge_pt)(void *data, ngx_int_t rc);
+
+
+/* ngx_http_rcache_conf_purge.c: NGX_CONF_OK, NGX_CONF_ERROR or a text */
+
+char *ngx_http_rcache_set_tags(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_rcache_set_purge(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+void ngx_http_rcache_purge_create(ngx_http_rcache_purge_conf_t *conf);
+void ngx_http_rcache_purge_merge(ngx_http_rcache_purge_conf_t *prev,
+    ngx_http_rcache_purge_conf_t *conf);
+
+/* a location with that configuration needs the log to be followed */
+
+ngx_uint_t ngx_http_rcache_purge_used(ngx_http_rcache_purge_conf_t *conf);
+
+
+/*
+ * ngx_http_rcache_follow.c.  init: in each process, after the zone is there;
+ * NGX_OK, NGX_ERROR.  blind: what was purged may not be known here.  catch_up:
+ * asks for it on the lane, in front of what is sent next; returns what caught
+ * up is to be asked with, 0 if it could not be sent.
+ */
+
+ngx_int_t ngx_http_rcache_follow_init(ngx_cycle_t *cycle, void *zone);
+ngx_uint_t ngx_http_rcache_follow_blind(ngx_http_rcache_follow_t *follow);
+ngx_uint_t ngx_http_rcache_follow_catch_up(ngx_http_rcache_follow_t *follow,
+    ngx_http_rcache_lane_e lane);
+ngx_uint_t ngx_http_rcache_follow_caught_up(ngx_http_rcache_follow_t *follow,
+    ngx_uint_t n);
+
+ngx_str_t *ngx_http_rcache_follow_key(ngx_http_rcache_follow_t *follow);
+rcache_purges_t *ngx_http_rcache_follow_table(
+    ngx_http_rcache_follow_t *follow);
+
+/* the log is behind this position, which an entry has */
+
+void ngx_http_rcache_follow_ahead(ngx_http_rcache_follow_t *follow,
+    uint64_t position);
+
+
+/*
+ * ngx_http_rcache_tags.c.  begin: the fetch begins now.  mark: enters tags and
+ * position in the entry, tags in the request's pool; RCACHE_REASON_NONE, or
+ * why it cannot be stored; tags is what the entry had before, and keeps if the
+ * response names none.
+ *
+ * judge: RCACHE_REASON_NONE; _PURGED or _BLIND: it is not to be used.  One that
+ * was purged softly is stale from then on: its lifetime is cut.
+ */
+
+void ngx_http_rcache_purge_begin(struct ngx_http_rcache_ctx_s *ctx);
+rcache_reason_e ngx_http_rcache_purge_mark(ngx_http_request_t *r,
+    struct ngx_http_rcache_ctx_s *ctx, rcache_entry_t *entry,
+    ngx_str_t *tags);
+rcache_reason_e ngx_http_rcache_purge_judge(
+    struct ngx_http_rcache_ctx_s *ctx, rcache_entry_t *entry);
+
+/* it was purged while it was fetched */
+
+ngx_uint_t ngx_http_rcache_purge_late(struct ngx_http_rcache_ctx_s *ctx,
+    rcache_entry_t *entry);
+
+
+/*
+ * ngx_http_rcache_purge.c.  start: appends a record, pairs of name and value
+ * as docs/storage-format.md has them, and deletes the keys, of which there are
+ * nkeys.  NGX_OK: the handler will be called, not from inside, unless detached
+ * is; NGX_DECLINED: Redis is not there; NGX_ERROR.
+ */
+
+ngx_int_t ngx_http_rcache_purge_start(void *zone, ngx_str_t *pairs,
+    ngx_uint_t n, ngx_str_t *keys, ngx_uint_t nkeys,
+    ngx_http_rcache_purge_pt handler, void *data,
+    ngx_http_rcache_purge_t **purge);
+void ngx_http_rcache_purge_detach(ngx_http_rcache_purge_t *purge);
+
+
+#endif /* _NGX_HTTP_RCACHE_PURGE_H_INCLUDED_ */

@@ -1,0 +1,170 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/* What an entry has to do with purges: when it is stored, when it is read. */
+
+
+#include "ngx_http_rcache.h"
+
+
+static ngx_uint_t ngx_http_rcache_purge_match(ngx_http_rcache_ctx_t *ctx,
+    rcache_entry_t *entry, uint64_t *soft);
+static void ngx_http_rcache_purge_soften(rcache_entry_t *entry,
+    uint64_t soft);
+
+
+void
+ngx_http_rcache_purge_begin(ngx_http_rcache_ctx_t *ctx)
+{
+    if (ctx->zone->follow) {
+        ctx->position = rcache_purges_known(
+                                ngx_http_rcache_follow_table(
+                                                        ctx->zone->follow));
+    }
+}
+
+
+rcache_reason_e
+ngx_http_rcache_purge_mark(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    rcache_entry_t *entry, ngx_str_t *tags)
+{
+    ngx_str_t                    value;
+    ngx_uint_t                   i;
+    rcache_tags_t                list;
+    ngx_http_complex_value_t    *cv;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    if (ctx->zone->follow) {
+        entry->flags |= RCACHE_ENTRY_POSITION;
+        entry->position = ctx->position;
+    }
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    ngx_str_null(&entry->tags);
+
+    if (rlcf->purge.tags) {
+
+        list.n = 0;
+        cv = rlcf->purge.tags->elts;
+
+        for (i = 0; i < rlcf->purge.tags->nelts; i++) {
+
+            if (ngx_http_complex_value(r, &cv[i], &value) != NGX_OK) {
+                return RCACHE_REASON_NO_MEMORY;
+            }
+
+            /* one that is left out would be one that cannot be purged */
+
+            if (rcache_tags_add(&list, &value) != RCACHE_OK) {
+                return RCACHE_REASON_TAGS;
+            }
+        }
+
+        if (list.n) {
+            entry->tags.len = list.n * RCACHE_TAG_SIZE;
+            entry->tags.data = ngx_pnalloc(r->pool, entry->tags.len);
+            if (entry->tags.data == NULL) {
+                return RCACHE_REASON_NO_MEMORY;
+            }
+
+            ngx_memcpy(entry->tags.data, list.hash, entry->tags.len);
+        }
+    }
+
+    if (entry->tags.len == 0 && tags) {
+        entry->tags = *tags;
+    }
+
+    if (entry->tags.len) {
+        entry->flags |= RCACHE_ENTRY_TAGS;
+    }
+
+    return RCACHE_REASON_NONE;
+}
+
+
+rcache_reason_e
+ngx_http_rcache_purge_judge(ngx_http_rcache_ctx_t *ctx, rcache_entry_t *entry)
+{
+    uint64_t                   soft;
+    ngx_http_rcache_follow_t  *follow;
+
+    follow = ctx->zone->follow;
+
+    if (follow == NULL) {
+        return RCACHE_REASON_NONE;
+    }
+
+    if (ngx_http_rcache_follow_blind(follow)
+        && !ngx_http_rcache_follow_caught_up(follow, ctx->caught))
+    {
+        return RCACHE_REASON_BLIND;
+    }
+
+    if (entry->position
+        > rcache_purges_known(ngx_http_rcache_follow_table(follow)))
+    {
+        ngx_http_rcache_follow_ahead(follow, entry->position);
+    }
+
+    if (ngx_http_rcache_purge_match(ctx, entry, &soft)) {
+        return RCACHE_REASON_PURGED;
+    }
+
+    if (soft) {
+        ngx_http_rcache_purge_soften(entry, soft);
+    }
+
+    return RCACHE_REASON_NONE;
+}
+
+
+ngx_uint_t
+ngx_http_rcache_purge_late(ngx_http_rcache_ctx_t *ctx, rcache_entry_t *entry)
+{
+    uint64_t  soft;
+
+    return ctx->zone->follow
+           && ngx_http_rcache_purge_match(ctx, entry, &soft);
+}
+
+
+static ngx_uint_t
+ngx_http_rcache_purge_match(ngx_http_rcache_ctx_t *ctx, rcache_entry_t *entry,
+    uint64_t *soft)
+{
+    rcache_purge_subject_t  subject;
+
+    subject.position = entry->position;
+    subject.key = ctx->key;
+    subject.tags = entry->tags;
+
+    return (ngx_uint_t) rcache_purges_match(
+                            ngx_http_rcache_follow_table(ctx->zone->follow),
+                            &subject, soft);
+}
+
+
+/*
+ * The windows of staleness begin at the purge.  If the clocks of Redis and of
+ * this machine differ, or it was fetched while it was purged, it is stale all
+ * the same.
+ */
+
+static void
+ngx_http_rcache_purge_soften(rcache_entry_t *entry, uint64_t soft)
+{
+    int64_t      now, lifetime;
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+    now = (int64_t) tp->sec * 1000 + tp->msec;
+
+    lifetime = ngx_min(rcache_purge_time(soft), now) - entry->created;
+
+    entry->lifetime = ngx_min(entry->lifetime, lifetime);
+}

@@ -1,0 +1,56 @@
+
+/*
+ * What the workers of an instance know of purges, see ../core/rcache_purge.h,
+ * and which of them follows the log.  In the zone's shared memory, allocated
+ * once:
+ *
+ *     ngx_http_rcache_purges_t | rcache_purges_t with its records
+ *
+ * Writers take the mutex of the slab pool, which nginx's master unlocks for a
+ * worker that is killed.  src/http calls it.
+ */
+
+
+#ifndef _NGX_HTTP_RCACHE_PURGES_H_INCLUDED_
+#define _NGX_HTTP_RCACHE_PURGES_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "../core/rcache_purge.h"
+
+
+/* milliseconds without a word of the log, then nothing is known any more */
+
+#define NGX_HTTP_RCACHE_PURGES_ALIVE  1000
+
+
+typedef struct {
+    rcache_purges_t   *table;
+    ngx_atomic_t       owner;      /* the pid of who follows; 0: nobody */
+    ngx_atomic_t       alive;      /* ngx_current_msec of the last word */
+    ngx_atomic_t       informed;   /* what the log does not have any more is
+                                      known to be so */
+    ngx_atomic_t       synced;     /* the table has all that the log had */
+    ngx_atomic_t       hint;       /* a position in an entry that is ahead of
+                                      the log */
+} ngx_http_rcache_purges_t;
+
+
+/* of a zone of that size; NULL if it is not to be had */
+
+ngx_http_rcache_purges_t *ngx_http_rcache_purges_create(
+    ngx_slab_pool_t *pool, size_t size);
+
+/* true if this process is to follow the log; give_up: no more */
+
+ngx_uint_t ngx_http_rcache_purges_lead(ngx_http_rcache_purges_t *purges);
+void ngx_http_rcache_purges_give_up(ngx_http_rcache_purges_t *purges);
+
+/* there may have been purges that this instance does not know of */
+
+ngx_uint_t ngx_http_rcache_purges_blind(ngx_http_rcache_purges_t *purges);
+
+
+#endif /* _NGX_HTTP_RCACHE_PURGES_H_INCLUDED_ */
