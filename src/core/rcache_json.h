@@ -65,6 +65,32 @@ int rcache_json_canonical(u_char *dst, size_t *len, const rcache_str_t *text,
     const rcache_json_memory_t *memory);
 
 /*
+ * A text that is one object: calls the handler for each member, or for each
+ * element of a member that is an array.  kind is RCACHE_JSON_*; value is set
+ * for a string, and valid for the time of the call, as name is.  The handler
+ * returns nonzero to go on.
+ *
+ * RCACHE_OK; RCACHE_DECLINED: it is no JSON, or no object; or nested deeper,
+ * or a name is longer than RCACHE_JSON_NAME, or the handler did not want to go
+ * on; RCACHE_ERROR: not enough memory.
+ */
+
+#define RCACHE_JSON_NAME     64
+
+#define RCACHE_JSON_OTHER    0
+#define RCACHE_JSON_FALSE    1
+#define RCACHE_JSON_TRUE     2
+#define RCACHE_JSON_STRING   3
+#define RCACHE_JSON_ELEMENT  4          /* a string in an array */
+
+typedef int (*rcache_json_member_pt)(void *data, const rcache_str_t *name,
+    int kind, const rcache_str_t *value);
+
+int rcache_json_each(const rcache_str_t *text,
+    const rcache_json_memory_t *memory, rcache_json_member_pt handler,
+    void *data);
+
+/*
  * A GraphQL request, or an array of them: RCACHE_OK if each has a "query", and
  * each "query" is one by rcache_graphql_query(); RCACHE_DECLINED: it is not,
  * or nobody can tell; RCACHE_ERROR: not enough memory.

@@ -378,11 +378,105 @@ no_memory(void **state)
 }
 
 
+/* members of an object, as "name kind value;" */
+
+static char  told[512];
+
+
+static int
+tell(void *data, const rcache_str_t *name, int kind, const rcache_str_t *value)
+{
+    size_t  n;
+
+    (void) data;
+
+    n = strlen(told);
+
+    snprintf(told + n, sizeof(told) - n, "%.*s%d%.*s;", (int) name->len,
+             (const char *) name->data, kind, value ? (int) value->len : 0,
+             value ? (const char *) value->data : "");
+
+    return !(name->len == 4 && memcmp(name->data, "stop", 4) == 0);
+}
+
+
+static const char *
+each(const char *text)
+{
+    int           rc;
+    u_char       *p;
+    rcache_str_t  s;
+
+    p = unit_copy(text, strlen(text));
+    s.data = p;
+    s.len = strlen(text);
+
+    told[0] = '\0';
+    held = 0;
+
+    rc = rcache_json_each(&s, &memory, tell, NULL);
+
+    assert_int_equal(held, 0);
+
+    free(p);
+
+    if (rc == RCACHE_ERROR) {
+        return "error";
+    }
+
+    return (rc == RCACHE_OK) ? told : "-";
+}
+
+
+static void
+members(void **state)
+{
+    int  i;
+
+    (void) state;
+
+    left = -1;
+
+    assert_string_equal(each("{}"), "");
+    assert_string_equal(each("{\"a\":[\"x\",\"y\"],\"b\":true}"),
+                        "a4x;a4y;b2;");
+    assert_string_equal(each("{\"a\":[],\"b\":false,\"c\":\"s\"}"),
+                        "b1;c3s;");
+    assert_string_equal(each("{\"a\":[true,1,null,\"\"]}"),
+                        "a0;a0;a0;a4;");
+    assert_string_equal(each("{\"a\":1,\"b\":null,\"\":\"\\u0041\"}"),
+                        "a0;b0;3A;");
+
+    assert_string_equal(each(""), "-");
+    assert_string_equal(each("[]"), "-");
+    assert_string_equal(each("[\"a\"]"), "-");
+    assert_string_equal(each("\"a\""), "-");
+    assert_string_equal(each("true"), "-");
+    assert_string_equal(each("1"), "-");
+    assert_string_equal(each("{} {}"), "-");
+    assert_string_equal(each("{\"a\":[\"x\"]"), "-");
+    assert_string_equal(each("{\"a\":{}}"), "-");
+    assert_string_equal(each("{\"a\":[{}]}"), "-");
+    assert_string_equal(each("{\"a\":[[]]}"), "-");
+    assert_string_equal(each("{\"stop\":true,\"b\":1}"), "-");
+    assert_string_equal(each("{\"123456789012345678901234567890123456789012345"
+                             "67890123456789012345\":1}"), "-");
+
+    for (i = 0; i < 8; i++) {
+        left = i;
+        (void) each("{\"a\":[\"x\\n\",\"y\"]}");
+    }
+
+    left = -1;
+}
+
+
 int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(well_formed),
+        cmocka_unit_test(members),
         cmocka_unit_test(broken),
         cmocka_unit_test(depth),
         cmocka_unit_test(limit),
