@@ -290,6 +290,20 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       offsetof(ngx_http_rcache_loc_conf_t, purge),
       NULL },
 
+    { ngx_string("redis_proxy_cache_invalidate_tags"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_rcache_set_invalidate_tags,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, purge),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_admin"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_admin,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, purge),
+      NULL },
+
     { ngx_string("redis_proxy_cache_status_header"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_rcache_set_identity,
@@ -583,6 +597,10 @@ ngx_http_rcache_merge_zone(ngx_conf_t *cf, ngx_http_rcache_loc_conf_t *prev,
         conf->enable = (prev->enable == NGX_CONF_UNSET) ? 0 : prev->enable;
         conf->name = prev->name;
         conf->zone_value = prev->zone_value;
+    }
+
+    if (ngx_http_rcache_admin_merge(cf, &conf->purge) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
     }
 
     if (!conf->enable) {

@@ -14,13 +14,19 @@ static ngx_int_t ngx_http_rcache_purge_request(ngx_http_request_t *r,
     ngx_http_rcache_zone_t *zone);
 static ngx_int_t ngx_http_rcache_purge_pairs(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs);
+static ngx_int_t ngx_http_rcache_purge_asks(ngx_http_request_t *r,
+    ngx_http_complex_value_t *cv, ngx_uint_t *yes);
+static void ngx_http_rcache_purge_refresh(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_purge_request_done(void *data, ngx_int_t rc);
 static void ngx_http_rcache_purge_request_cleanup(void *data);
 
 
 typedef struct {
     ngx_http_request_t       *request;
+    ngx_http_rcache_ctx_t    *ctx;
     ngx_http_rcache_purge_t  *purge;           /* NULL: it is over */
+    ngx_uint_t                refresh;         /* unsigned  refresh:1; */
 } ngx_http_rcache_purge_request_t;
 
 
@@ -106,13 +112,25 @@ ngx_http_rcache_purge_request(ngx_http_request_t *r,
 
     request = cln->data;
     request->request = r;
+    request->ctx = ctx;
     request->purge = NULL;
+
+    if (ngx_http_rcache_purge_asks(r, rlcf->purge.refresh, &request->refresh)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* of a prefix nobody knows the URLs; softly, the next one refreshes it */
+
+    request->refresh &= (n == 2 && pairs[0].len == sizeof("key") - 1);
 
     /* softly, the entry stays */
 
     switch (ngx_http_rcache_purge_start(zone, pairs, (ngx_uint_t) n,
                                         &ctx->redis_key,
-                                        (n == 2 && pairs[0].len == 3),
+                                        (n == 2 && pairs[0].len
+                                                   == sizeof("key") - 1),
                                         ngx_http_rcache_purge_request_done,
                                         request, &request->purge))
     {
@@ -147,7 +165,8 @@ ngx_http_rcache_purge_pairs(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     ngx_str_t *pairs)
 {
     ngx_int_t                    n;
-    ngx_str_t                    base, soft;
+    ngx_str_t                    base;
+    ngx_uint_t                   soft;
     ngx_http_rcache_loc_conf_t  *rlcf;
 
     base = ctx->base;
@@ -177,20 +196,63 @@ ngx_http_rcache_purge_pairs(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
 
-    if (rlcf->purge.soft) {
+    if (ngx_http_rcache_purge_asks(r, rlcf->purge.soft, &soft) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
-        if (ngx_http_complex_value(r, rlcf->purge.soft, &soft) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        if (soft.len && !(soft.len == 1 && soft.data[0] == '0')) {
-            ngx_str_set(&pairs[2], "soft");
-            ngx_str_set(&pairs[3], "1");
-            n = 4;
-        }
+    if (soft) {
+        ngx_str_set(&pairs[2], "soft");
+        ngx_str_set(&pairs[3], "1");
+        n = 4;
     }
 
     return n;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_purge_asks(ngx_http_request_t *r,
+    ngx_http_complex_value_t *cv, ngx_uint_t *yes)
+{
+    ngx_str_t  value;
+
+    *yes = 0;
+
+    if (cv == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_complex_value(r, cv, &value) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    *yes = (value.len && !(value.len == 1 && value.data[0] == '0'));
+
+    return NGX_OK;
+}
+
+
+/* a GET like this, without its client */
+
+static void
+ngx_http_rcache_purge_refresh(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_str_t   name;
+    ngx_uint_t  method;
+
+    name = r->method_name;
+    method = r->method;
+
+    r->method = NGX_HTTP_GET;
+    ngx_str_set(&r->method_name, "GET");
+
+    if (ngx_http_rcache_lock_key(ctx) == NGX_OK) {
+        (void) ngx_http_rcache_refresh(r, ctx);
+    }
+
+    r->method = method;
+    r->method_name = name;
 }
 
 
@@ -210,6 +272,11 @@ ngx_http_rcache_purge_request_done(void *data, ngx_int_t rc)
     ngx_http_set_log_request(c->log, r);
 
     if (rc == NGX_OK) {
+
+        if (request->refresh) {
+            ngx_http_rcache_purge_refresh(r, request->ctx);
+        }
+
         r->headers_out.status = NGX_HTTP_NO_CONTENT;
         r->header_only = 1;
 

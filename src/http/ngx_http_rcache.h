@@ -765,9 +765,14 @@ void ngx_http_rcache_expected(ngx_http_rcache_ctx_t *ctx, ngx_uint_t absent);
  * the content handler or back to ours, which refuses; NGX_AGAIN: it waits;
  * NGX_DONE: it was a refresh that is not needed, and is over.
  *
+ * refresh: a fetch that no client waits for; LEAD: it is under way, or soon
+ * will be, if no other instance does it.
+ *
  * told: its turn has come, or it is nobody's any more.
  */
 
+ngx_http_rcache_turn_e ngx_http_rcache_refresh(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
 ngx_int_t ngx_http_rcache_decide(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason);
 void ngx_http_rcache_told(ngx_http_rcache_ctx_t *ctx,

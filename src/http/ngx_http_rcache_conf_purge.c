@@ -10,6 +10,8 @@
 #include "ngx_http_rcache.h"
 
 
+static char *ngx_http_rcache_purge_values(ngx_conf_t *cf,
+    ngx_array_t **values);
 static char *ngx_http_rcache_purge_value(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_complex_value_t *cv);
 
@@ -20,29 +22,49 @@ ngx_http_rcache_set_tags(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_rcache_purge_conf_t *pcf = (ngx_http_rcache_purge_conf_t *)
                                             ((u_char *) conf + cmd->offset);
 
+    return ngx_http_rcache_purge_values(cf, &pcf->tags);
+}
+
+
+char *
+ngx_http_rcache_set_invalidate_tags(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_rcache_purge_conf_t *pcf = (ngx_http_rcache_purge_conf_t *)
+                                            ((u_char *) conf + cmd->offset);
+
+    return ngx_http_rcache_purge_values(cf, &pcf->invalidate);
+}
+
+
+/* "off", or values with variables */
+
+static char *
+ngx_http_rcache_purge_values(ngx_conf_t *cf, ngx_array_t **values)
+{
     ngx_str_t                 *value;
     ngx_uint_t                 i;
     ngx_http_complex_value_t  *cv;
 
-    if (pcf->tags != NGX_CONF_UNSET_PTR) {
+    if (*values != NGX_CONF_UNSET_PTR) {
         return "is duplicate";
     }
 
     value = cf->args->elts;
 
     if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
-        pcf->tags = NULL;
+        *values = NULL;
         return NGX_CONF_OK;
     }
 
-    pcf->tags = ngx_array_create(cf->pool, cf->args->nelts - 1,
-                                 sizeof(ngx_http_complex_value_t));
-    if (pcf->tags == NULL) {
+    *values = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                               sizeof(ngx_http_complex_value_t));
+    if (*values == NULL) {
         return NGX_CONF_ERROR;
     }
 
     for (i = 1; i < cf->args->nelts; i++) {
-        cv = ngx_array_push(pcf->tags);
+        cv = ngx_array_push(*values);
 
         if (cv == NULL
             || ngx_http_rcache_purge_value(cf, &value[i], cv) != NGX_CONF_OK)
@@ -61,9 +83,9 @@ ngx_http_rcache_set_purge(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_rcache_purge_conf_t *pcf = (ngx_http_rcache_purge_conf_t *)
                                             ((u_char *) conf + cmd->offset);
 
-    ngx_str_t                 *value, rest;
-    ngx_uint_t                 i;
-    ngx_http_complex_value_t  *cv;
+    ngx_str_t                  *value, rest;
+    ngx_uint_t                  i;
+    ngx_http_complex_value_t   *cv, **to;
 
     if (pcf->purge != NGX_CONF_UNSET_PTR) {
         return "is duplicate";
@@ -84,20 +106,25 @@ ngx_http_rcache_set_purge(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 1; i < cf->args->nelts; i++) {
 
+        to = NULL;
+
         if (ngx_http_rcache_parameter(&value[i], "soft=", &rest)) {
+            to = &pcf->soft;
 
-            cv = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
+        } else if (ngx_http_rcache_parameter(&value[i], "refresh=", &rest)) {
+            to = &pcf->refresh;
+        }
 
-            if (pcf->soft) {
-                return ngx_http_rcache_bad_value(cf, &value[i],
-                                                 "one soft=");
-            }
-
-            pcf->soft = cv;
-
-        } else {
+        if (to == NULL) {
             rest = value[i];
             cv = ngx_array_push(pcf->purge);
+
+        } else if (*to) {
+            return ngx_http_rcache_bad_value(cf, &value[i], "it once");
+
+        } else {
+            cv = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
+            *to = cv;
         }
 
         if (cv == NULL
@@ -137,6 +164,7 @@ ngx_http_rcache_purge_create(ngx_http_rcache_purge_conf_t *conf)
 {
     conf->tags = NGX_CONF_UNSET_PTR;
     conf->purge = NGX_CONF_UNSET_PTR;
+    conf->invalidate = NGX_CONF_UNSET_PTR;
 }
 
 
@@ -146,15 +174,17 @@ ngx_http_rcache_purge_merge(ngx_http_rcache_purge_conf_t *prev,
 {
     if (conf->purge == NGX_CONF_UNSET_PTR) {
         conf->soft = prev->soft;
+        conf->refresh = prev->refresh;
     }
 
     ngx_conf_merge_ptr_value(conf->tags, prev->tags, NULL);
     ngx_conf_merge_ptr_value(conf->purge, prev->purge, NULL);
+    ngx_conf_merge_ptr_value(conf->invalidate, prev->invalidate, NULL);
 }
 
 
 ngx_uint_t
 ngx_http_rcache_purge_used(ngx_http_rcache_purge_conf_t *conf)
 {
-    return conf->tags || conf->purge;
+    return conf->tags || conf->purge || conf->invalidate;
 }

@@ -30,8 +30,6 @@ static ngx_uint_t ngx_http_rcache_collapses(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_early(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
-static ngx_http_rcache_turn_e ngx_http_rcache_refresh(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_take_turn(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_turn_e turn);
 static ngx_int_t ngx_http_rcache_wait(ngx_http_request_t *r,
@@ -217,7 +215,7 @@ ngx_http_rcache_early(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
  * if no other instance does it.
  */
 
-static ngx_http_rcache_turn_e
+ngx_http_rcache_turn_e
 ngx_http_rcache_refresh(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
     ngx_http_request_t        *sr;

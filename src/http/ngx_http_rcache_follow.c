@@ -118,8 +118,6 @@ static ngx_int_t ngx_http_rcache_follow_records(
 static ngx_int_t ngx_http_rcache_follow_record(
     ngx_http_rcache_follow_t *follow, ngx_pool_t *pool,
     ngx_http_rcache_reply_t *record);
-static void ngx_http_rcache_follow_known(ngx_http_rcache_follow_t *follow,
-    rcache_purge_id_t *known);
 static void ngx_http_rcache_follow_next(ngx_http_rcache_follow_t *follow,
     ngx_http_rcache_reply_t *reply, ngx_int_t rc);
 static void ngx_http_rcache_follow_done(ngx_http_rcache_op_t *op,
@@ -282,7 +280,7 @@ ngx_http_rcache_follow_ask(ngx_http_rcache_follow_t *follow,
         }
     }
 
-    ngx_http_rcache_follow_known(follow, &from);
+    ngx_http_rcache_follow_last(follow, &from);
 
     arg = argv;
 
@@ -343,7 +341,7 @@ ngx_http_rcache_follow_send(ngx_http_rcache_follow_t *follow,
     data->follow = follow;
     data->n = n;
 
-    ngx_http_rcache_follow_known(follow, &data->known);
+    ngx_http_rcache_follow_last(follow, &data->known);
 
     op->lane = lane;
     op->handler = handler;
@@ -711,13 +709,13 @@ ngx_http_rcache_follow_record(ngx_http_rcache_follow_t *follow,
 }
 
 
-static void
-ngx_http_rcache_follow_known(ngx_http_rcache_follow_t *follow,
-    rcache_purge_id_t *known)
+void
+ngx_http_rcache_follow_last(ngx_http_rcache_follow_t *follow,
+    rcache_purge_id_t *id)
 {
     ngx_shmtx_lock(&follow->pool->mutex);
 
-    *known = follow->purges->table->id;
+    *id = follow->purges->table->id;
 
     ngx_shmtx_unlock(&follow->pool->mutex);
 }

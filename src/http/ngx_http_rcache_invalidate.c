@@ -43,6 +43,8 @@ ngx_http_rcache_invalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return ctx->reason;
     }
 
+    ngx_http_rcache_invalidate_tags(r, ctx);
+
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
 
     keys[0] = ctx->redis_key;

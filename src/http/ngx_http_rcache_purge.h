@@ -39,6 +39,9 @@ typedef struct {
     ngx_array_t                   *tags;     /* ngx_http_complex_value_t */
     ngx_array_t                   *purge;    /* the same; NULL: closed */
     ngx_http_complex_value_t      *soft;     /* NULL: hard */
+    ngx_http_complex_value_t      *refresh;  /* NULL: no */
+    ngx_array_t                   *invalidate; /* as tags */
+    ngx_str_t                      admin;    /* the zone; empty: none */
 } ngx_http_rcache_purge_conf_t;
 
 
@@ -54,6 +57,8 @@ typedef void (*ngx_http_rcache_purge_pt)(void *data, ngx_int_t rc);
 /* ngx_http_rcache_conf_purge.c: NGX_CONF_OK, NGX_CONF_ERROR or a text */
 
 char *ngx_http_rcache_set_tags(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_rcache_set_invalidate_tags(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_rcache_set_purge(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -85,6 +90,11 @@ ngx_str_t *ngx_http_rcache_follow_key(ngx_http_rcache_follow_t *follow);
 rcache_purges_t *ngx_http_rcache_follow_table(
     ngx_http_rcache_follow_t *follow);
 
+/* the last record that is known; zeros: none */
+
+void ngx_http_rcache_follow_last(ngx_http_rcache_follow_t *follow,
+    rcache_purge_id_t *id);
+
 /* the log is behind this position, which an entry has */
 
 void ngx_http_rcache_follow_ahead(ngx_http_rcache_follow_t *follow,
@@ -97,6 +107,9 @@ void ngx_http_rcache_follow_ahead(ngx_http_rcache_follow_t *follow,
  * why it cannot be stored; tags is what the entry had before, and keeps if the
  * response names none.
  *
+ * invalidate: purges the tags of redis_proxy_cache_invalidate_tags; what is
+ * written to Redis behind that is answered when it is done.
+ *
  * judge: RCACHE_REASON_NONE; _PURGED or _BLIND: it is not to be used.  One that
  * was purged softly is stale from then on: its lifetime is cut.
  */
@@ -105,6 +118,8 @@ void ngx_http_rcache_purge_begin(struct ngx_http_rcache_ctx_s *ctx);
 rcache_reason_e ngx_http_rcache_purge_mark(ngx_http_request_t *r,
     struct ngx_http_rcache_ctx_s *ctx, rcache_entry_t *entry,
     ngx_str_t *tags);
+void ngx_http_rcache_invalidate_tags(ngx_http_request_t *r,
+    struct ngx_http_rcache_ctx_s *ctx);
 rcache_reason_e ngx_http_rcache_purge_judge(
     struct ngx_http_rcache_ctx_s *ctx, rcache_entry_t *entry);
 

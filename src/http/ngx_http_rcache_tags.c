@@ -10,6 +10,11 @@
 #include "ngx_http_rcache.h"
 
 
+/* of one record */
+
+#define NGX_HTTP_RCACHE_TAGS_RECORD  512
+
+
 static ngx_uint_t ngx_http_rcache_purge_match(ngx_http_rcache_ctx_t *ctx,
     rcache_entry_t *entry, uint64_t *soft);
 static void ngx_http_rcache_purge_soften(rcache_entry_t *entry,
@@ -84,6 +89,77 @@ ngx_http_rcache_purge_mark(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     }
 
     return RCACHE_REASON_NONE;
+}
+
+
+void
+ngx_http_rcache_invalidate_tags(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    int                          rc;
+    u_char                       buf[RCACHE_TAG_MAX];
+    ngx_str_t                    value, tag, *pairs;
+    ngx_uint_t                   i, n;
+    ngx_http_complex_value_t    *cv;
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    if (rlcf->purge.invalidate == NULL || ctx->zone->follow == NULL) {
+        return;
+    }
+
+    pairs = ngx_palloc(r->pool, 2 * NGX_HTTP_RCACHE_TAGS_RECORD
+                                * sizeof(ngx_str_t));
+    if (pairs == NULL) {
+        return;
+    }
+
+    n = 0;
+    cv = rlcf->purge.invalidate->elts;
+
+    for (i = 0; i < rlcf->purge.invalidate->nelts; i++) {
+
+        if (ngx_http_complex_value(r, &cv[i], &value) != NGX_OK) {
+            return;
+        }
+
+        for ( ;; ) {
+            rc = rcache_tags_next(&value, buf, &tag);
+
+            if (rc == RCACHE_DONE) {
+                break;
+            }
+
+            if (rc != RCACHE_OK) {
+
+                /* no entry has a tag that is too long */
+
+                continue;
+            }
+
+            if (n == NGX_HTTP_RCACHE_TAGS_RECORD) {
+                (void) ngx_http_rcache_purge_start(ctx->zone, pairs, 2 * n,
+                                                   NULL, 0, NULL, NULL, NULL);
+                n = 0;
+            }
+
+            ngx_str_set(&pairs[2 * n], "tag");
+
+            pairs[2 * n + 1].len = tag.len;
+            pairs[2 * n + 1].data = ngx_pstrdup(r->pool, &tag);
+            if (pairs[2 * n + 1].data == NULL) {
+                return;
+            }
+
+            n++;
+        }
+    }
+
+    if (n) {
+        (void) ngx_http_rcache_purge_start(ctx->zone, pairs, 2 * n, NULL, 0,
+                                           NULL, NULL, NULL);
+    }
 }
 
 

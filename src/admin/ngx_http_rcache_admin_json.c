@@ -1,0 +1,230 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/* {"tags": [], "urls": [], "prefixes": [], "all": false, "soft": false} */
+
+
+#include "ngx_http_rcache_admin.h"
+
+#include "../core/rcache_json.h"
+
+
+/* names and values of one call */
+
+#define NGX_HTTP_RCACHE_ADMIN_ITEMS  1000
+
+
+static int ngx_http_rcache_admin_member(void *data, const ngx_str_t *name,
+    int kind, const ngx_str_t *value);
+static int ngx_http_rcache_admin_item(ngx_http_rcache_admin_purge_t *purge,
+    char *field, const ngx_str_t *value, size_t max, ngx_uint_t *n);
+static void *ngx_http_rcache_admin_alloc(void *data, size_t size);
+static void ngx_http_rcache_admin_free(void *data, void *p);
+
+
+ngx_int_t
+ngx_http_rcache_admin_json(ngx_pool_t *pool, ngx_str_t *text,
+    ngx_http_rcache_admin_purge_t *purge, const char **error)
+{
+    int                    rc;
+    ngx_str_t             *pair;
+    rcache_json_memory_t   memory;
+
+    ngx_memzero(purge, sizeof(ngx_http_rcache_admin_purge_t));
+
+    if (ngx_array_init(&purge->pairs, pool, 16, sizeof(ngx_str_t)) != NGX_OK
+        || ngx_array_init(&purge->urls, pool, 8, sizeof(ngx_str_t)) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    purge->pool = pool;
+
+    memory.alloc = ngx_http_rcache_admin_alloc;
+    memory.free = ngx_http_rcache_admin_free;
+    memory.data = pool->log;
+
+    rc = rcache_json_each(text, &memory, ngx_http_rcache_admin_member, purge);
+
+    if (rc == RCACHE_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc != RCACHE_OK) {
+        *error = purge->error ? purge->error
+                              : "the body is not a JSON object with members "
+                                "that are booleans or arrays of strings";
+        return purge->error && *purge->error == '\0' ? NGX_ERROR
+                                                     : NGX_DECLINED;
+    }
+
+    if (purge->all) {
+        pair = ngx_array_push_n(&purge->pairs, 2);
+        if (pair == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_str_set(&pair[0], "all");
+        ngx_str_set(&pair[1], "1");
+    }
+
+    if (purge->pairs.nelts == 0) {
+        *error = "there is nothing to be purged: expected tags, urls, "
+                 "prefixes or all";
+        return NGX_DECLINED;
+    }
+
+    if (purge->soft) {
+        pair = ngx_array_push_n(&purge->pairs, 2);
+        if (pair == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_str_set(&pair[0], "soft");
+        ngx_str_set(&pair[1], "1");
+    }
+
+    return NGX_OK;
+}
+
+
+/* an error of "" is that memory is short */
+
+static int
+ngx_http_rcache_admin_member(void *data, const ngx_str_t *name, int kind,
+    const ngx_str_t *value)
+{
+    ngx_http_rcache_admin_purge_t *purge = data;
+
+    ngx_str_t   *url;
+    ngx_uint_t   urls;
+
+#define ngx_http_rcache_admin_is(s)                                           \
+    (name->len == sizeof(s) - 1                                               \
+     && ngx_strncmp(name->data, s, sizeof(s) - 1) == 0)
+
+    if (ngx_http_rcache_admin_is("soft") || ngx_http_rcache_admin_is("all")) {
+
+        if (kind != RCACHE_JSON_TRUE && kind != RCACHE_JSON_FALSE) {
+            purge->error = "soft and all are true or false";
+            return 0;
+        }
+
+        if (name->len == sizeof("all") - 1) {
+            purge->all = (kind == RCACHE_JSON_TRUE);
+
+        } else {
+            purge->soft = (kind == RCACHE_JSON_TRUE);
+        }
+
+        return 1;
+    }
+
+    if (!ngx_http_rcache_admin_is("tags")
+        && !ngx_http_rcache_admin_is("urls")
+        && !ngx_http_rcache_admin_is("prefixes"))
+    {
+        purge->error = "there is an unknown member: expected tags, urls, "
+                       "prefixes, all or soft";
+        return 0;
+    }
+
+    if (kind != RCACHE_JSON_ELEMENT) {
+        purge->error = "tags, urls and prefixes are arrays of strings";
+        return 0;
+    }
+
+    switch (name->data[0]) {
+
+    case 't':
+        return ngx_http_rcache_admin_item(purge, "tag", value, RCACHE_TAG_MAX,
+                                          &purge->tags);
+
+    case 'p':
+        return ngx_http_rcache_admin_item(purge, "prefix", value,
+                                          RCACHE_KEY_MAX, &purge->prefixes);
+
+    default: /* 'u' */
+
+        urls = purge->urls.nelts;
+
+        if (!ngx_http_rcache_admin_item(purge, "key", value, RCACHE_KEY_MAX,
+                                        &urls))
+        {
+            return 0;
+        }
+
+        url = ngx_array_push(&purge->urls);
+
+        if (url == NULL) {
+            purge->error = "";
+            return 0;
+        }
+
+        *url = ((ngx_str_t *) purge->pairs.elts)[purge->pairs.nelts - 1];
+
+        return 1;
+    }
+}
+
+
+static int
+ngx_http_rcache_admin_item(ngx_http_rcache_admin_purge_t *purge, char *field,
+    const ngx_str_t *value, size_t max, ngx_uint_t *n)
+{
+    ngx_str_t  *pair;
+
+    if (value->len == 0 || value->len > max) {
+        purge->error = "there is an empty string, a tag of more than 256 "
+                       "bytes, or a url or prefix of more than 8192";
+        return 0;
+    }
+
+    if (purge->pairs.nelts == 2 * NGX_HTTP_RCACHE_ADMIN_ITEMS) {
+        purge->error = "there are more than 1000 tags, urls and prefixes";
+        return 0;
+    }
+
+    pair = ngx_array_push_n(&purge->pairs, 2);
+
+    if (pair == NULL) {
+        purge->error = "";
+        return 0;
+    }
+
+    pair[0].data = (u_char *) field;
+    pair[0].len = ngx_strlen(field);
+
+    pair[1].len = value->len;
+    pair[1].data = ngx_pnalloc(purge->pool, value->len);
+
+    if (pair[1].data == NULL) {
+        purge->error = "";
+        return 0;
+    }
+
+    ngx_memcpy(pair[1].data, value->data, value->len);
+
+    (*n)++;
+
+    return 1;
+}
+
+
+static void *
+ngx_http_rcache_admin_alloc(void *data, size_t size)
+{
+    return ngx_alloc(size, data);
+}
+
+
+static void
+ngx_http_rcache_admin_free(void *data, void *p)
+{
+    (void) data;
+
+    ngx_free(p);
+}
