@@ -81,12 +81,14 @@ static void ngx_http_rcache_upload_pause(
     ngx_http_rcache_upload_yield_t *yield);
 static void ngx_http_rcache_upload_resume(
     ngx_http_rcache_upload_yield_t *yield);
+static void ngx_http_rcache_upload_over(
+    ngx_http_rcache_upload_yield_t *yield);
 static ngx_connection_t *ngx_http_rcache_upload_upstream(
     ngx_http_rcache_upload_yield_t *yield);
 static rcache_reason_e ngx_http_rcache_upload_next(
     ngx_http_rcache_upload_t *upload, size_t size);
 static rcache_reason_e ngx_http_rcache_upload_send(
-    ngx_http_rcache_upload_t *upload);
+    ngx_http_rcache_upload_t *upload, ngx_uint_t last);
 static ngx_int_t ngx_http_rcache_upload_command(
     ngx_http_rcache_upload_t *upload, ngx_http_rcache_op_t *op, ngx_buf_t *b);
 static void ngx_http_rcache_upload_done(ngx_http_rcache_op_t *op,
@@ -304,6 +306,32 @@ ngx_http_rcache_upload_resume(ngx_http_rcache_upload_yield_t *yield)
 }
 
 
+/*
+ * There is nothing more to wait for.  In particular, a connection that is kept
+ * must show that the other end has closed it.
+ */
+
+static void
+ngx_http_rcache_upload_over(ngx_http_rcache_upload_yield_t *yield)
+{
+    ngx_connection_t  *c;
+
+    if (yield->event.posted) {
+        ngx_delete_posted_event(&yield->event);
+
+        c = ngx_http_rcache_upload_upstream(yield);
+
+        if (c) {
+            c->read->ready = 1;
+
+            ngx_post_event(c->read, &ngx_posted_events);
+        }
+    }
+
+    ngx_http_rcache_upload_resume(yield);
+}
+
+
 /* NULL: the body does not come from one, or not any more */
 
 static ngx_connection_t *
@@ -329,7 +357,7 @@ ngx_http_rcache_upload_room(ngx_http_rcache_upload_t *upload, uint64_t rest,
     }
 
     if (upload->buf && upload->buf->last == upload->buf->end) {
-        reason = ngx_http_rcache_upload_send(upload);
+        reason = ngx_http_rcache_upload_send(upload, 0);
 
         if (reason != RCACHE_REASON_NONE) {
             return reason;
@@ -392,7 +420,7 @@ ngx_http_rcache_upload_next(ngx_http_rcache_upload_t *upload, size_t size)
 
 
 static rcache_reason_e
-ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload)
+ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload, ngx_uint_t last)
 {
     size_t                          size;
     ngx_buf_t                      *b;
@@ -445,7 +473,7 @@ ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload)
     upload->in_flight += size;
     upload->zone->in_flight += size;
 
-    if (upload->yield && upload->in_flight > upload->limit / 4) {
+    if (upload->yield && !last && upload->in_flight > upload->limit / 4) {
         ngx_http_rcache_upload_yield(upload->yield);
 
         if (upload->in_flight > upload->limit / 2) {
@@ -541,12 +569,16 @@ ngx_http_rcache_upload_finish(ngx_http_rcache_upload_t *upload,
 {
     rcache_reason_e  reason;
 
+    if (upload->yield) {
+        ngx_http_rcache_upload_over(upload->yield);
+    }
+
     if (upload->failed != RCACHE_REASON_NONE) {
         return upload->failed;
     }
 
     if (upload->buf && upload->buf->last != upload->buf->pos) {
-        reason = ngx_http_rcache_upload_send(upload);
+        reason = ngx_http_rcache_upload_send(upload, 1);
 
         if (reason != RCACHE_REASON_NONE) {
             return reason;
@@ -568,7 +600,7 @@ ngx_http_rcache_upload_close(ngx_http_rcache_upload_t *upload)
     }
 
     if (upload->yield) {
-        ngx_http_rcache_upload_resume(upload->yield);
+        ngx_http_rcache_upload_over(upload->yield);
 
         upload->yield->upload = NULL;
         upload->yield = NULL;
