@@ -108,6 +108,48 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       offsetof(ngx_http_rcache_loc_conf_t, no_cache),
       NULL },
 
+    { ngx_string("redis_proxy_cache_strict"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, lint.strict),
+      NULL },
+
+    { ngx_string("redis_proxy_no_cache_body"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_rcache_set_no_cache_body,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_types"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_rcache_set_types,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_statuses"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_rcache_set_statuses,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_check_extension"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, check.extension),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_validate"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_validate,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("redis_proxy_cache_max_size"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_rcache_set_size,
@@ -417,7 +459,7 @@ ngx_http_rcache_postconfiguration(ngx_conf_t *cf)
 
     *h = ngx_http_rcache_purge_handler;
 
-    return NGX_OK;
+    return ngx_http_rcache_lint(cf);
 }
 
 
@@ -435,6 +477,10 @@ ngx_http_rcache_create_main_conf(ngx_conf_t *cf)
                        sizeof(ngx_http_rcache_zone_t *))
         != NGX_OK)
     {
+        return NULL;
+    }
+
+    if (ngx_http_rcache_lint_create(cf, &rmcf->lint) != NGX_OK) {
         return NULL;
     }
 
@@ -495,6 +541,9 @@ ngx_http_rcache_create_loc_conf(ngx_conf_t *cf)
 
     ngx_http_rcache_rules_create(&conf->rules);
     ngx_http_rcache_purge_create(&conf->purge);
+    ngx_http_rcache_check_create(&conf->check);
+
+    conf->lint.strict = NGX_CONF_UNSET;
 
     return conf;
 }
@@ -511,6 +560,12 @@ ngx_http_rcache_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->key == NGX_CONF_UNSET_PTR) {
         conf->slice = prev->slice;
         conf->rules.loose = prev->rules.loose;
+    }
+
+    ngx_http_rcache_check_merge(&prev->check, &conf->check);
+
+    if (ngx_http_rcache_lint_merge(cf, parent, child) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     if (ngx_http_rcache_rules_merge(cf, &prev->rules, &conf->rules)

@@ -17,7 +17,7 @@ for group in "$@"; do
     case $group in
     build)
         packages="$packages gcc libc6-dev make libhiredis-dev libssl-dev
-                  libxxhash-dev libyajl-dev"
+                  libpcre2-dev libxxhash-dev libyajl-dev"
 
         # whoever sets these has sources or an nginx of his own
         [ -n "${NGINX_SRC:-}" ] || packages="$packages nginx-dev"

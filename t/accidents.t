@@ -68,6 +68,13 @@ my $nginx = $t->nginx(<<'CONF');
             redis_proxy_cache_key_body  1k json graphql;
         }
 
+        location /checked/ {
+            proxy_pass                  http://%%ORIGIN%%;
+            redis_proxy_cache_types     application/json;
+            redis_proxy_cache_validate  json;
+            redis_proxy_no_cache_body   "\"errors\"";
+        }
+
         location /strip/ {
             proxy_pass                 http://%%ORIGIN%%;
             redis_proxy_cache_unkeyed  X-Forwarded-Host=strip;
@@ -139,6 +146,31 @@ my @rows = (
     [ 'a bare LF that makes a Set-Cookie', { uri => '/lf', say => $forever } ],
     [ 'a NUL in a header', { uri => '/nul', say => $forever } ],
     [ 'a bare CR in a header', { uri => '/cr', say => $forever } ],
+
+    # what a response is
+
+    [ 'an account that is a style sheet', { uri => '/account/x.css',
+        say => "Content-Type: text/html|$forever" } ],
+    [ 'behind a semicolon', { uri => '/account;x.css',
+        say => "Content-Type: text/html|$forever" } ],
+    [ 'behind one in escapes', { uri => '/account%3bx.js',
+        say => "Content-Type: text/html|$forever" } ],
+    [ 'behind a line feed', { uri => '/account%0ax.png',
+        say => "Content-Type: text/html|$forever" } ],
+    [ 'JSON that is an image', { uri => '/api/me.png',
+        say => "Content-Type: application/json|$forever" } ],
+    [ 'a stream of events', { say => "Content-Type: text/event-stream|"
+                                     . $forever } ],
+    [ 'an error with 200', { uri => '/checked/a',
+        say => "Content-Type: application/json|$forever",
+        answer => '{"errors":[{"for":"first"}]}' } ],
+    [ 'half a document', { uri => '/checked/b',
+        say => "Content-Type: application/json|$forever",
+        answer => '{"for":"first"' } ],
+    [ 'an error that is packed', { uri => '/checked/c', say => "Content-Type: "
+        . "application/json|Content-Encoding: gzip|$forever" } ],
+    [ 'a page in place of JSON', { uri => '/checked/d',
+        say => "Content-Type: text/html|$forever" } ],
 
     # headers that are in no key
 
@@ -389,6 +421,7 @@ sub ask {
         'X-Who', $who, @{ $what->{headers} || [] },
         (defined $what->{say} ? ('X-Say', $what->{say}) : ()),
         (defined $what->{status} ? ('X-Status', $what->{status}) : ()),
+        (defined $what->{answer} ? ('X-Answer', $what->{answer}) : ()),
     );
 
     return $nginx->request($method, $target, headers => \@headers,
@@ -407,7 +440,7 @@ sub origin {
     my $who = $req->header('X-Who') // 'nobody';
     my @say = map { /^([^:]+): ?(.*)$/s }
         split /\|/, $req->header('X-Say') // '';
-    my $body = "for $who";
+    my $body = $req->header('X-Answer') // "for $who";
     my $length = length $body;
 
     if ($who eq 'first' && $req->uri =~ m{^/(cut|chunks|empty|lengths|both|lf

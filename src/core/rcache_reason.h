@@ -58,6 +58,8 @@
                                                                               \
     /* the response is not stored */                                          \
     X(NO_CACHE, "no_cache", "redis_proxy_no_cache asked for it")              \
+    X(NO_CACHE_BODY, "no_cache_body",                                         \
+      "redis_proxy_no_cache_body found something, or could not tell")         \
     X(HEAD, "head", "a response to HEAD has no body to store")                \
     X(STATUS, "status", "the status code may not be stored")                  \
     X(NO_STORE, "no_store", "no-store, or no-cache without a validator")      \
@@ -74,6 +76,11 @@
     X(TOO_LARGE, "too_large", "the body is over redis_proxy_cache_max_size")  \
     X(TOO_SMALL, "too_small", "the body is under redis_proxy_cache_min_size") \
     X(SLOW, "redis_slow", "too much of the body waits for Redis")             \
+    X(TYPE, "type", "not one of redis_proxy_cache_types")                     \
+    X(EXTENSION, "extension", "the path promises another type")               \
+    X(ENCODED, "encoded", "Content-Encoding hides what is to be looked at")   \
+    X(INVALID, "invalid",                                                     \
+      "the body is not what redis_proxy_cache_validate says")                 \
     X(EMPTY, "empty", "an empty 200 without Content-Length")                  \
     X(TRUNCATED, "truncated", "the body did not end cleanly")                 \
     X(LOCK_LOST, "lock_lost",                                                 \

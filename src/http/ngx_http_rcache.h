@@ -27,6 +27,8 @@
 #include "../core/rcache_uri.h"
 #include "../core/rcache_vary.h"
 #include "../redis/ngx_http_rcache_redis.h"
+#include "ngx_http_rcache_check.h"
+#include "ngx_http_rcache_lint.h"
 #include "../shm/ngx_http_rcache_health.h"
 #include "ngx_http_rcache_body_conf.h"
 
@@ -79,6 +81,7 @@ typedef enum {
 typedef struct {
     ngx_str_t                      name;
     ngx_str_t                      prefix;
+    ngx_http_rcache_where_t        where;    /* it is declared */
     ngx_shm_zone_t                *shm;
     ngx_http_rcache_health_t      *health;
     ngx_http_rcache_redis_conf_t   conf;
@@ -112,6 +115,7 @@ typedef struct {
     ngx_http_rcache_wake_t        *wake;     /* NULL: no pipes */
     ngx_uint_t                     purge;    /* unsigned  purge:1;
                                                 in every zone */
+    ngx_http_rcache_lint_t         lint;
 } ngx_http_rcache_main_conf_t;
 
 
@@ -123,6 +127,8 @@ typedef struct {
 
 typedef struct {
     ngx_flag_t                     enable;
+    ngx_http_rcache_check_conf_t   check;
+    ngx_http_rcache_lint_conf_t    lint;
     ngx_str_t                      name;     /* as written in the directive */
     ngx_http_rcache_zone_t        *zone;     /* NULL if the name is dynamic */
     ngx_http_complex_value_t      *zone_value;
@@ -245,6 +251,7 @@ struct ngx_http_rcache_ctx_s {
 
     ngx_http_rcache_capture_t     *capture;
     ngx_http_rcache_stream_t      *stream;
+    ngx_http_rcache_check_t       *check;    /* NULL: any body will do */
 
     ngx_http_rcache_write_t       *write;    /* under way */
     ngx_chain_t                   *held;

@@ -28,7 +28,6 @@ static rcache_reason_e ngx_http_rcache_body_headers(ngx_http_request_t *r,
     ngx_http_rcache_body_t *body);
 static rcache_reason_e ngx_http_rcache_body_part(ngx_http_request_t *r,
     ngx_http_rcache_body_t *body, ngx_uint_t json, ngx_str_t *parts);
-static ngx_uint_t ngx_http_rcache_body_is_json(ngx_str_t *type);
 static rcache_reason_e ngx_http_rcache_graphql(ngx_http_request_t *r,
     ngx_http_rcache_body_t *body);
 static rcache_reason_e ngx_http_rcache_graphql_args(ngx_http_request_t *r);
@@ -160,7 +159,7 @@ ngx_http_rcache_body(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     json = 0;
 
     if (body.encoding.len == 0) {
-        json = rlcf->rules.json && ngx_http_rcache_body_is_json(&body.type);
+        json = rlcf->rules.json && rcache_type_json(&body.type);
     }
 
     if (rlcf->rules.graphql) {
@@ -357,43 +356,6 @@ ngx_http_rcache_body_part(ngx_http_request_t *r, ngx_http_rcache_body_t *body,
 }
 
 
-/* RFC 8259 and 6839: application/json, and whatever ends in +json */
-
-static ngx_uint_t
-ngx_http_rcache_body_is_json(ngx_str_t *type)
-{
-    u_char     *p;
-    ngx_str_t   name, end;
-
-    name = *type;
-
-    p = ngx_strlchr(name.data, name.data + name.len, ';');
-
-    if (p) {
-        name.len = p - name.data;
-    }
-
-    while (name.len && (name.data[name.len - 1] == ' '
-                        || name.data[name.len - 1] == '\t'))
-    {
-        name.len--;
-    }
-
-    if (rcache_str_is(&name, "application/json")) {
-        return 1;
-    }
-
-    if (name.len < sizeof("+json") - 1) {
-        return 0;
-    }
-
-    end.len = sizeof("+json") - 1;
-    end.data = name.data + name.len - end.len;
-
-    return rcache_str_is(&end, "+json");
-}
-
-
 /* what changes something, or cannot be judged, is not for a cache */
 
 static rcache_reason_e
@@ -418,7 +380,7 @@ ngx_http_rcache_graphql(ngx_http_request_t *r, ngx_http_rcache_body_t *body)
     if (rcache_str_is(&name, "application/graphql")) {
         rc = rcache_graphql_query(&body->text) ? RCACHE_OK : RCACHE_DECLINED;
 
-    } else if (ngx_http_rcache_body_is_json(&body->type)) {
+    } else if (rcache_type_json(&body->type)) {
         ngx_http_rcache_json_memory(&memory, r->connection->log);
 
         rc = rcache_json_graphql(&body->text, &memory);

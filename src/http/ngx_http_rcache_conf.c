@@ -78,6 +78,8 @@ ngx_http_rcache_set_cache(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
+    ngx_http_rcache_where(cf, &rlcf->lint.cache);
+
     value = cf->args->elts;
 
     if (ngx_strcmp(value[1].data, "off") == 0) {
@@ -161,6 +163,9 @@ ngx_http_rcache_set_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                    || ngx_strstr(value[1].data, "${slice_range}") != NULL);
 
     rlcf->rules.loose = ngx_http_rcache_rules_loose(&value[1]);
+
+    ngx_http_rcache_where(cf, &rlcf->lint.key);
+    rlcf->lint.key_text = value[1];
 
     return NGX_CONF_OK;
 }
@@ -280,6 +285,8 @@ ngx_http_rcache_set_methods(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     rlcf->methods = methods;
+
+    ngx_http_rcache_where(cf, &rlcf->lint.methods);
 
     return NGX_CONF_OK;
 }
@@ -444,6 +451,8 @@ ngx_http_rcache_set_ignore(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     rlcf->ignore = 0;
+
+    ngx_http_rcache_where(cf, &rlcf->lint.ignore);
 
     value = cf->args->elts;
 

@@ -217,6 +217,8 @@ ngx_http_rcache_set_user(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
+    ngx_http_rcache_where(cf, &rlcf->lint.user);
+
     value = cf->args->elts;
 
     if (ngx_strcmp(value[1].data, "off") == 0) {

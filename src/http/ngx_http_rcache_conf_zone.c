@@ -120,6 +120,8 @@ ngx_http_rcache_zone_create(ngx_conf_t *cf, ngx_str_t *name)
 
     zone->name = *name;
 
+    ngx_http_rcache_where(cf, &zone->where);
+
     zone->prefix.len = name->len + 1;
     zone->prefix.data = ngx_pnalloc(cf->pool, zone->prefix.len);
     if (zone->prefix.data == NULL) {

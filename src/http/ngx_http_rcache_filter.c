@@ -223,13 +223,23 @@ ngx_http_rcache_start(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
 {
     ngx_http_cleanup_t  *cln;
 
-    ctx->capture = ngx_http_rcache_capture_create(r, ctx, reason);
+    *reason = ngx_http_rcache_check_head(r);
+
+    if (*reason == RCACHE_REASON_NONE) {
+        ctx->capture = ngx_http_rcache_capture_create(r, ctx, reason);
+    }
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "rcache capture: %V \"%V\"",
                    rcache_reason_name(*reason), &ctx->key);
 
     if (ctx->capture == NULL) {
+        return NGX_DECLINED;
+    }
+
+    *reason = ngx_http_rcache_check_begin(r, &ctx->check);
+
+    if (*reason != RCACHE_REASON_NONE) {
         return NGX_DECLINED;
     }
 
@@ -480,7 +490,12 @@ ngx_http_rcache_capture_body(ngx_http_request_t *r,
 
     /* before the next filter consumes the buffers */
 
-    reason = ngx_http_rcache_capture_append(ctx->capture, ctx, in);
+    reason = ctx->check ? ngx_http_rcache_check_feed(r, ctx->check, in)
+                        : RCACHE_REASON_NONE;
+
+    if (reason == RCACHE_REASON_NONE) {
+        reason = ngx_http_rcache_capture_append(ctx->capture, ctx, in);
+    }
 
     if (reason != RCACHE_REASON_NONE) {
         ngx_http_rcache_end(ctx, reason);
@@ -496,9 +511,14 @@ ngx_http_rcache_capture_body(ngx_http_request_t *r,
         ngx_http_rcache_end(ctx, RCACHE_REASON_TRAILERS);
 
     } else if (last || ngx_http_rcache_capture_complete(ctx->capture)) {
-        reason = ngx_http_rcache_capture_store(ctx->capture, ctx);
+        reason = ctx->check ? ngx_http_rcache_check_end(ctx->check)
+                            : RCACHE_REASON_NONE;
 
-        ctx->capture = NULL;
+        if (reason == RCACHE_REASON_NONE) {
+            reason = ngx_http_rcache_capture_store(ctx->capture, ctx);
+            ctx->capture = NULL;
+        }
+
         ngx_http_rcache_end(ctx, reason);
 
         last = 1;
@@ -707,6 +727,8 @@ ngx_http_rcache_mark(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
     switch (reason) {
 
     case RCACHE_REASON_NO_CACHE:
+    case RCACHE_REASON_NO_CACHE_BODY:
+    case RCACHE_REASON_INVALID:
     case RCACHE_REASON_HEAD:
     case RCACHE_REASON_CLIENT:
     case RCACHE_REASON_AUTHORIZATION:
