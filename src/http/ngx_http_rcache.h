@@ -85,6 +85,9 @@ typedef struct {
     ngx_shm_zone_t                *shm;
     ngx_http_rcache_health_t      *health;
     ngx_http_rcache_redis_conf_t   conf;
+    ngx_msec_t                     refused_at;
+    ngx_int_t                      tls;      /* of whom sentinels name */
+    ngx_array_t                    urls;     /* ngx_str_t, while configured */
     ngx_http_core_loc_conf_t      *clcf;     /* of http{}, for its resolver */
     ngx_msec_t                     inactive; /* 0: no such expiry */
     ngx_msec_t                     keep;     /* past the lifetime, to be
@@ -330,6 +333,20 @@ ngx_uint_t ngx_http_rcache_parameter(ngx_str_t *value, char *name,
 ngx_uint_t ngx_http_rcache_is_token(ngx_str_t *value);
 char *ngx_http_rcache_parameter_msec(ngx_conf_t *cf, ngx_str_t *value,
     ngx_str_t *rest, ngx_msec_t *to);
+
+/* ngx_http_rcache_conf_server.c */
+
+char *ngx_http_rcache_server_parameter(ngx_conf_t *cf,
+    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *url);
+char *ngx_http_rcache_cluster_parameter(ngx_conf_t *cf,
+    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
+char *ngx_http_rcache_sentinel_parameter(ngx_conf_t *cf,
+    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
+char *ngx_http_rcache_master_tls_parameter(ngx_conf_t *cf,
+    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
+char *ngx_http_rcache_server_complete(ngx_conf_t *cf,
+    ngx_http_rcache_zone_t *zone);
+
 
 /* ngx_http_rcache_conf_tls.c */
 

@@ -248,7 +248,7 @@ char *
 ngx_http_rcache_tls_complete(ngx_conf_t *cf, ngx_http_rcache_tls_conf_t *tls,
     ngx_str_t *zone)
 {
-    if (!tls->enable) {
+    if (!tls->used) {
 
         if (tls->given) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

@@ -21,7 +21,9 @@ static ngx_http_rcache_zone_t *ngx_http_rcache_zone_create(ngx_conf_t *cf,
 static char *ngx_http_rcache_zone_memory(ngx_conf_t *cf,
     ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *size);
 static char *ngx_http_rcache_zone_parameter(ngx_conf_t *cf,
-    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *server);
+    ngx_http_rcache_zone_t *zone, ngx_str_t *value);
+static ngx_int_t ngx_http_rcache_zone_shm_init(ngx_shm_zone_t *shm,
+    void *old);
 
 
 char *
@@ -29,9 +31,9 @@ ngx_http_rcache_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_rcache_main_conf_t *rmcf = conf;
 
-    char                    *rv, *err;
+    char                    *rv;
     u_char                  *p;
-    ngx_str_t               *value, name, size, server;
+    ngx_str_t               *value, name, size;
     ngx_uint_t               i;
     ngx_http_rcache_zone_t  *zone, **zonep;
 
@@ -61,29 +63,16 @@ ngx_http_rcache_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    ngx_str_null(&server);
-
     for (i = 2; i < cf->args->nelts; i++) {
-        rv = ngx_http_rcache_zone_parameter(cf, zone, &value[i], &server);
+        rv = ngx_http_rcache_zone_parameter(cf, zone, &value[i]);
         if (rv != NGX_CONF_OK) {
             return rv;
         }
     }
 
-    if (server.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"redis_proxy_cache_zone\" \"%V\" has no server, "
-                           "expected server=redis://host:port", &name);
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_http_rcache_redis_url(cf, &zone->conf, &server, &err) != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid server \"%V\" in "
-                           "\"redis_proxy_cache_zone\" \"%V\": %s, expected "
-                           "redis[s]://[[user]:password@]host[:port][/db] "
-                           "or unix:/path", &zone->conf.url, &name, err);
-        return NGX_CONF_ERROR;
+    rv = ngx_http_rcache_server_complete(cf, zone);
+    if (rv != NGX_CONF_OK) {
+        return rv;
     }
 
     if (zone->conf.password_file.len
@@ -91,6 +80,8 @@ ngx_http_rcache_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     {
         return NGX_CONF_ERROR;
     }
+
+    zone->conf.tls.used = zone->conf.tls.enable || zone->conf.sentinel_tls;
 
     rv = ngx_http_rcache_tls_complete(cf, &zone->conf.tls, &name);
     if (rv != NGX_CONF_OK) {
@@ -136,6 +127,8 @@ ngx_http_rcache_zone_create(ngx_conf_t *cf, ngx_str_t *name)
     zone->conf.queue = NGX_HTTP_RCACHE_QUEUE;
     zone->keep = NGX_HTTP_RCACHE_KEEP;
 
+    zone->tls = NGX_CONF_UNSET;
+
     ngx_http_rcache_tls_init_conf(&zone->conf.tls);
 
     zone->clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
@@ -171,34 +164,51 @@ ngx_http_rcache_zone_memory(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
         return NGX_CONF_ERROR;
     }
 
-    zone->shm->init = ngx_http_rcache_health_init;
+    zone->shm->init = ngx_http_rcache_zone_shm_init;
     zone->shm->data = zone;
 
     return NGX_CONF_OK;
 }
 
 
+static ngx_int_t
+ngx_http_rcache_zone_shm_init(ngx_shm_zone_t *shm, void *old)
+{
+    ngx_http_rcache_zone_t *zone = shm->data;
+
+    size_t  size;
+
+    if (ngx_http_rcache_health_init(shm, old) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    size = ngx_http_rcache_redis_shared_size(&zone->conf);
+
+    return ngx_http_rcache_health_redis(shm, size);
+}
+
+
 static char *
 ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
-    ngx_str_t *value, ngx_str_t *server)
+    ngx_str_t *value)
 {
     ngx_int_t   n;
     ngx_str_t   rest;
 
     if (ngx_http_rcache_parameter(value, "server=", &rest)) {
+        return ngx_http_rcache_server_parameter(cf, zone, value, &rest);
+    }
 
-        if (server->len) {
-            return ngx_http_rcache_bad_value(cf, value,
-                                             "one server= a zone");
-        }
+    if (ngx_http_rcache_parameter(value, "cluster=", &rest)) {
+        return ngx_http_rcache_cluster_parameter(cf, zone, value, &rest);
+    }
 
-        if (rest.len == 0) {
-            return ngx_http_rcache_bad_value(cf, value,
-                                             "server=redis://host:port");
-        }
+    if (ngx_http_rcache_parameter(value, "sentinel=", &rest)) {
+        return ngx_http_rcache_sentinel_parameter(cf, zone, value, &rest);
+    }
 
-        *server = rest;
-        return NGX_CONF_OK;
+    if (ngx_http_rcache_parameter(value, "tls=", &rest)) {
+        return ngx_http_rcache_master_tls_parameter(cf, zone, value, &rest);
     }
 
     if (ngx_http_rcache_parameter(value, "prefix=", &rest)) {
@@ -283,7 +293,8 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
     }
 
     return ngx_http_rcache_bad_value(cf, value,
-                                     "server=, prefix=, user=, password=, "
+                                     "server=, cluster=, sentinel=, tls=, "
+                                     "prefix=, user=, password=, "
                                      "password_file=, db=, connect_timeout=, "
                                      "timeout=, queue=, inactive=, keep=, "
                                      "purge= or ssl_...=");

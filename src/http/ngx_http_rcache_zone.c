@@ -7,6 +7,10 @@
 #include "ngx_http_rcache.h"
 
 
+/* milliseconds without a refusal until a cluster is said to accept again */
+#define NGX_HTTP_RCACHE_REFUSED_PAUSE  1000
+
+
 static void ngx_http_rcache_zone_notify(void *data, ngx_uint_t up,
     ngx_str_t *why, ngx_msec_t retry);
 
@@ -70,6 +74,9 @@ ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
                 zone->conf.resolver_timeout = 30000;
             }
         }
+
+        zone->conf.shared = zone->health->redis;
+        zone->conf.mutex = &pool->mutex;
 
         ngx_http_rcache_flight_init(zone);
 
@@ -195,6 +202,19 @@ ngx_http_rcache_zone_accepts(ngx_http_rcache_zone_t *zone,
         bad = (reply->type != REDIS_REPLY_STATUS
                && reply->type != REDIS_REPLY_INTEGER
                && reply->type != REDIS_REPLY_STRING);
+    }
+
+    /* of a cluster one node may refuse what all others accept */
+
+    if (bad) {
+        zone->refused_at = ngx_current_msec;
+
+    } else if (zone->conf.topology == NGX_HTTP_RCACHE_TOPOLOGY_CLUSTER
+               && zone->health->bad[health]
+               && ngx_current_msec - zone->refused_at
+                  < NGX_HTTP_RCACHE_REFUSED_PAUSE)
+    {
+        return 1;
     }
 
     if (reply->type == REDIS_REPLY_ERROR) {

@@ -22,10 +22,15 @@ void
 ngx_http_rcache_subscribe(ngx_http_rcache_redis_t *redis,
     ngx_http_rcache_sub_t *sub)
 {
-    ngx_http_rcache_push_t     *push;
-    ngx_http_rcache_channel_t  *channel;
+    ngx_http_rcache_push_join(&redis->push, sub);
+}
 
-    push = &redis->push;
+
+void
+ngx_http_rcache_push_join(ngx_http_rcache_push_t *push,
+    ngx_http_rcache_sub_t *sub)
+{
+    ngx_http_rcache_channel_t  *channel;
 
     channel = ngx_http_rcache_channel_get(push, &sub->channel);
 

@@ -16,7 +16,7 @@
  */
 
 
-#include "ngx_http_rcache_conn.h"
+#include "ngx_http_rcache_sentinel.h"
 
 
 /* no operation is waited for longer, whatever the server makes of it */
@@ -73,6 +73,14 @@ ngx_http_rcache_conn_open(ngx_http_rcache_conn_t *conn)
     ngx_add_timer(&conn->timer, conn->redis->conf->connect_timeout);
 
     conn->state = NGX_HTTP_RCACHE_CONN_RESOLVING;
+
+    if (conn->redis->sentinel && conn->node->host.len == 0) {
+
+        /* whoever it will be; then it goes on */
+
+        ngx_http_rcache_sentinel_ask(conn->redis->sentinel);
+        return;
+    }
 
     if ((conn->opened || conn->node->naddrs == 0)
         && ngx_http_rcache_conn_resolve(conn) == NGX_OK)
@@ -244,7 +252,9 @@ ngx_http_rcache_conn_connected(ngx_http_rcache_conn_t *conn)
 
 #if (NGX_SSL)
 
-    if (conn->redis->conf->tls.enable) {
+    if (conn->node->sentinel ? conn->redis->conf->sentinel_tls
+                             : conn->redis->conf->tls.enable)
+    {
         ngx_http_rcache_tls_start(conn);
         return;
     }
@@ -515,7 +525,8 @@ ngx_http_rcache_conn_timed_out(ngx_http_rcache_conn_t *conn)
     switch (conn->state) {
 
     case NGX_HTTP_RCACHE_CONN_RESOLVING:
-        why = "the host was not resolved in time";
+        why = conn->node->host.len ? "the host was not resolved in time"
+                                   : "no master is known";
         break;
 
     case NGX_HTTP_RCACHE_CONN_CONNECTING:

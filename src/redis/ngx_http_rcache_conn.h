@@ -34,6 +34,11 @@
 
 #define NGX_HTTP_RCACHE_BUFFER       65536
 
+/* of "<host>:<port>", in bytes */
+#define NGX_HTTP_RCACHE_NODE_NAME    128
+
+#define NGX_HTTP_RCACHE_NO_NODE      0xffff
+
 /* bytes that may wait for the socket of a lane */
 #define NGX_HTTP_RCACHE_UNSENT_MAX   (32 * 1024 * 1024)
 
@@ -68,6 +73,8 @@ typedef enum {
 
 typedef struct ngx_http_rcache_node_s  ngx_http_rcache_node_t;
 typedef struct ngx_http_rcache_push_s  ngx_http_rcache_push_t;
+typedef struct ngx_http_rcache_cluster_s  ngx_http_rcache_cluster_t;
+typedef struct ngx_http_rcache_sentinel_s  ngx_http_rcache_sentinel_t;
 
 
 typedef struct {
@@ -160,6 +167,8 @@ struct ngx_http_rcache_channel_s {
 
 struct ngx_http_rcache_push_s {
     ngx_http_rcache_conn_t         conn;
+    ngx_http_rcache_sentinel_t    *watch;      /* who is to be listened to;
+                                                  NULL: to the node */
     ngx_http_rcache_op_t          *receiver;   /* NULL while it is at work */
 
     ngx_rbtree_t                   channels;   /* those with subscriptions */
@@ -188,6 +197,10 @@ struct ngx_http_rcache_node_s {
     ngx_str_t                      host;       /* empty: a unix socket */
     in_port_t                      port;
 
+    ngx_queue_t                    queue;      /* of a cluster's nodes */
+    ngx_uint_t                     number;     /* in the cluster's map, or
+                                                  NGX_HTTP_RCACHE_NO_NODE */
+
     ngx_http_rcache_conn_t         lanes[NGX_HTTP_RCACHE_LANES];
 
     /* what the lanes share: the same server, so the same verdict on it */
@@ -195,6 +208,8 @@ struct ngx_http_rcache_node_s {
     ngx_msec_t                     backoff;    /* milliseconds; 0: well */
     ngx_msec_t                     retry_at;
 
+    unsigned                       seed:1;     /* of the configuration */
+    unsigned                       sentinel:1;
     unsigned                       down:1;
     unsigned                       again:1;    /* the next failure is not to
                                                   be waited for */
@@ -213,6 +228,8 @@ struct ngx_http_rcache_node_s {
     ngx_sockaddr_t                 sockaddr[NGX_HTTP_RCACHE_ADDRS];
     u_char                         text[NGX_HTTP_RCACHE_ADDRS]
                                        [NGX_SOCKADDR_STRLEN];
+
+    u_char                         buf[NGX_HTTP_RCACHE_NODE_NAME];
 };
 
 
@@ -221,6 +238,9 @@ struct ngx_http_rcache_redis_s {
     ngx_log_t                     *log;        /* the cycle's */
 
     ngx_http_rcache_node_t         node;
+    ngx_http_rcache_cluster_t     *cluster;    /* NULL: node is all */
+    ngx_http_rcache_sentinel_t    *sentinel;   /* NULL: node is always the
+                                                  same */
     ngx_http_rcache_push_t         push;
 
     /* the one in use: the file may have a newer one than the configuration */
@@ -242,14 +262,33 @@ struct ngx_http_rcache_redis_s {
 
 /* ngx_http_rcache_node.c */
 
-/* name, host, port and addresses are the caller's */
+/* without a server, name, host, port and addresses are the caller's */
 void ngx_http_rcache_node_init(ngx_http_rcache_redis_t *redis,
-    ngx_http_rcache_node_t *node);
+    ngx_http_rcache_node_t *node, ngx_http_rcache_server_t *server);
 void ngx_http_rcache_node_cleanup(ngx_http_rcache_node_t *node);
 
-/* NGX_OK: the lane takes operations; NGX_DECLINED: not at this moment */
-ngx_int_t ngx_http_rcache_node_available(ngx_http_rcache_node_t *node,
-    ngx_http_rcache_conn_t *conn);
+/* NGX_OK, or NGX_DECLINED and op->status says why */
+ngx_int_t ngx_http_rcache_node_submit(ngx_http_rcache_node_t *node,
+    ngx_http_rcache_op_t *op);
+
+/* true while a lane is connecting or holds an operation */
+ngx_uint_t ngx_http_rcache_node_busy(ngx_http_rcache_node_t *node);
+
+/* closes its lanes; what they hold ends with DOWN */
+void ngx_http_rcache_node_close(ngx_http_rcache_node_t *node);
+
+/* it has another address: lanes that wait for one go on, the others close */
+void ngx_http_rcache_node_moved(ngx_http_rcache_node_t *node);
+
+/* connects, if nobody does; what comes of it the next operation sees */
+void ngx_http_rcache_node_probe(ngx_http_rcache_node_t *node);
+
+/* its one address, if the host is none that has to be resolved */
+void ngx_http_rcache_node_literal(ngx_http_rcache_node_t *node);
+
+/* sends what is queued on a lane */
+void ngx_http_rcache_node_flush(ngx_http_rcache_node_t *node,
+    ngx_http_rcache_lane_e lane);
 
 /* a lane failed; logs or notifies, sets the back-off */
 void ngx_http_rcache_node_failed(ngx_http_rcache_node_t *node,
@@ -260,6 +299,9 @@ void ngx_http_rcache_node_recovered(ngx_http_rcache_node_t *node);
 
 
 /* ngx_http_rcache_op.c */
+
+/* makes it fit to be sent once more; it is in no queue */
+void ngx_http_rcache_op_rewind(ngx_http_rcache_op_t *op);
 
 /* calls the handler unless it is detached; the operation is in no queue */
 void ngx_http_rcache_op_finish(ngx_http_rcache_op_t *op,
@@ -300,6 +342,10 @@ void ngx_http_rcache_conn_fail_errno(ngx_http_rcache_conn_t *conn,
 void ngx_http_rcache_push_init(ngx_http_rcache_push_t *push);
 void ngx_http_rcache_push_cleanup(ngx_http_rcache_push_t *push);
 
+/* as ngx_http_rcache_subscribe() */
+void ngx_http_rcache_push_join(ngx_http_rcache_push_t *push,
+    ngx_http_rcache_sub_t *sub);
+
 /* connects unless there is a connection, or it is not the time for one */
 void ngx_http_rcache_push_open(ngx_http_rcache_push_t *push);
 
@@ -337,6 +383,9 @@ void ngx_http_rcache_channel_tell(ngx_http_rcache_channel_t *channel,
 
 
 /* ngx_http_rcache_resolve.c */
+
+/* true for an address, which is not to be resolved */
+ngx_uint_t ngx_http_rcache_host_is_literal(ngx_str_t *host);
 
 /*
  * NGX_OK: ngx_http_rcache_conn_connect() will be called, or has been already;

@@ -14,12 +14,17 @@
 #include "ngx_http_rcache_conn.h"
 
 
-#define NGX_HTTP_RCACHE_NAME_MAX  64
+#define NGX_HTTP_RCACHE_NAME_MAX       64
+
+/* of an answer: that to ROLE lists the replicas */
+#define NGX_HTTP_RCACHE_HANDSHAKE_MAX  65536
 
 
-static ngx_int_t ngx_http_rcache_handshake_auth(ngx_http_rcache_conn_t *conn);
+static ngx_int_t ngx_http_rcache_handshake_auth(ngx_http_rcache_conn_t *conn,
+    ngx_str_t *user, ngx_str_t *password);
 static ngx_int_t ngx_http_rcache_handshake_select(
     ngx_http_rcache_conn_t *conn);
+static ngx_int_t ngx_http_rcache_handshake_role(ngx_http_rcache_conn_t *conn);
 static ngx_int_t ngx_http_rcache_handshake_setname(
     ngx_http_rcache_conn_t *conn);
 static ngx_int_t ngx_http_rcache_handshake_send(ngx_http_rcache_conn_t *conn,
@@ -28,6 +33,8 @@ static void ngx_http_rcache_handshake_auth_handler(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
 static void ngx_http_rcache_handshake_password(ngx_http_rcache_conn_t *conn);
 static void ngx_http_rcache_handshake_select_handler(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply);
+static void ngx_http_rcache_handshake_role_handler(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
 static void ngx_http_rcache_handshake_setname_handler(
     ngx_http_rcache_op_t *op, ngx_http_rcache_reply_t *reply);
@@ -66,18 +73,37 @@ ngx_http_rcache_handshake(ngx_http_rcache_conn_t *conn)
 
     rcf = conn->redis->conf;
 
-    conn->password = conn->redis->password_serial;
+    if (conn->node->sentinel) {
 
-    if (conn->redis->password.len || rcf->user.len) {
-        if (ngx_http_rcache_handshake_auth(conn) != NGX_OK) {
+        if ((rcf->sentinel_password.len || rcf->sentinel_user.len)
+            && ngx_http_rcache_handshake_auth(conn, &rcf->sentinel_user,
+                                              &rcf->sentinel_password)
+               != NGX_OK)
+        {
             return NGX_ERROR;
         }
+
+        return ngx_http_rcache_handshake_setname(conn);
     }
 
-    if (rcf->db) {
-        if (ngx_http_rcache_handshake_select(conn) != NGX_OK) {
-            return NGX_ERROR;
-        }
+    conn->password = conn->redis->password_serial;
+
+    if ((conn->redis->password.len || rcf->user.len)
+        && ngx_http_rcache_handshake_auth(conn, &rcf->user,
+                                          &conn->redis->password)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (rcf->db && ngx_http_rcache_handshake_select(conn) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (conn->redis->sentinel
+        && ngx_http_rcache_handshake_role(conn) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     return ngx_http_rcache_handshake_setname(conn);
@@ -85,22 +111,20 @@ ngx_http_rcache_handshake(ngx_http_rcache_conn_t *conn)
 
 
 static ngx_int_t
-ngx_http_rcache_handshake_auth(ngx_http_rcache_conn_t *conn)
+ngx_http_rcache_handshake_auth(ngx_http_rcache_conn_t *conn, ngx_str_t *user,
+    ngx_str_t *password)
 {
-    ngx_str_t                      argv[3];
-    ngx_uint_t                     n;
-    ngx_http_rcache_redis_conf_t  *rcf;
-
-    rcf = conn->redis->conf;
+    ngx_str_t   argv[3];
+    ngx_uint_t  n;
 
     ngx_str_set(&argv[0], "AUTH");
     n = 1;
 
-    if (rcf->user.len) {
-        argv[n++] = rcf->user;
+    if (user->len) {
+        argv[n++] = *user;
     }
 
-    argv[n++] = conn->redis->password;
+    argv[n++] = *password;
 
     return ngx_http_rcache_handshake_send(conn, argv, n,
                                       ngx_http_rcache_handshake_auth_handler);
@@ -120,6 +144,20 @@ ngx_http_rcache_handshake_select(ngx_http_rcache_conn_t *conn)
 
     return ngx_http_rcache_handshake_send(conn, argv, 2,
                                     ngx_http_rcache_handshake_select_handler);
+}
+
+
+/* what sentinels say may be old */
+
+static ngx_int_t
+ngx_http_rcache_handshake_role(ngx_http_rcache_conn_t *conn)
+{
+    ngx_str_t  argv[1];
+
+    ngx_str_set(&argv[0], "ROLE");
+
+    return ngx_http_rcache_handshake_send(conn, argv, 1,
+                                      ngx_http_rcache_handshake_role_handler);
 }
 
 
@@ -165,6 +203,7 @@ ngx_http_rcache_handshake_send(ngx_http_rcache_conn_t *conn, ngx_str_t *argv,
 
     op->handler = handler;
     op->data = conn;
+    op->max_reply = NGX_HTTP_RCACHE_HANDSHAKE_MAX;
 
     if (ngx_http_rcache_op_command(op, argv, argc, NULL) != NGX_OK) {
         ngx_destroy_pool(op->pool);
@@ -231,6 +270,10 @@ ngx_http_rcache_handshake_auth_handler(ngx_http_rcache_op_t *op,
 static void
 ngx_http_rcache_handshake_password(ngx_http_rcache_conn_t *conn)
 {
+    if (conn->node->sentinel) {
+        return;
+    }
+
     if (conn->password != conn->redis->password_serial
         || ngx_http_rcache_password_reread(conn->redis) == NGX_OK)
     {
@@ -253,6 +296,36 @@ ngx_http_rcache_handshake_select_handler(ngx_http_rcache_op_t *op,
 
     ngx_http_rcache_conn_fail(conn, NGX_HTTP_RCACHE_OP_DOWN,
                               "SELECT was refused: %V", &reply->str);
+}
+
+
+/* a user that may not ask for it has to do without: a store will tell */
+
+static void
+ngx_http_rcache_handshake_role_handler(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply)
+{
+    ngx_http_rcache_conn_t *conn = op->data;
+
+    ngx_str_t  *role;
+
+    if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
+        return;
+    }
+
+    if (reply->type == REDIS_REPLY_ARRAY
+        && reply->integer > 0
+        && reply->element[0]->type == REDIS_REPLY_STRING)
+    {
+        role = &reply->element[0]->str;
+
+        if (role->len == 6 && ngx_strncmp(role->data, "master", 6) == 0) {
+            return;
+        }
+    }
+
+    ngx_http_rcache_conn_fail(conn, NGX_HTTP_RCACHE_OP_DOWN,
+                              "\"%V\" is no master", &conn->node->name);
 }
 
 

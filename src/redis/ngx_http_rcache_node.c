@@ -14,16 +14,32 @@
  */
 
 
-#include "ngx_http_rcache_conn.h"
+#include "ngx_http_rcache_cluster.h"
+#include "ngx_http_rcache_sentinel.h"
+
+
+static ngx_int_t ngx_http_rcache_node_available(ngx_http_rcache_node_t *node,
+    ngx_http_rcache_conn_t *conn);
+static void ngx_http_rcache_node_notify(ngx_http_rcache_node_t *node,
+    ngx_uint_t up, ngx_str_t *why, ngx_msec_t retry);
 
 
 void
 ngx_http_rcache_node_init(ngx_http_rcache_redis_t *redis,
-    ngx_http_rcache_node_t *node)
+    ngx_http_rcache_node_t *node, ngx_http_rcache_server_t *server)
 {
     ngx_uint_t  i;
 
     node->redis = redis;
+    node->number = NGX_HTTP_RCACHE_NO_NODE;
+
+    if (server) {
+        node->name = server->url;
+        node->host = server->host;
+        node->port = server->port;
+        node->addrs = server->addrs;
+        node->naddrs = server->naddrs;
+    }
 
     for (i = 0; i < NGX_HTTP_RCACHE_LANES; i++) {
         ngx_http_rcache_conn_init(&node->lanes[i], node);
@@ -54,6 +70,83 @@ ngx_http_rcache_node_cleanup(ngx_http_rcache_node_t *node)
 
 
 ngx_int_t
+ngx_http_rcache_node_submit(ngx_http_rcache_node_t *node,
+    ngx_http_rcache_op_t *op)
+{
+    ngx_http_rcache_conn_t   *conn;
+    ngx_http_rcache_redis_t  *redis;
+
+    redis = node->redis;
+    conn = &node->lanes[op->lane];
+
+    if (conn->nops >= redis->conf->queue
+        || conn->unsent + op->size > NGX_HTTP_RCACHE_UNSENT_MAX)
+    {
+        op->status = NGX_HTTP_RCACHE_OP_BUSY;
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_rcache_node_available(node, conn) != NGX_OK) {
+        op->status = NGX_HTTP_RCACHE_OP_DOWN;
+        return NGX_DECLINED;
+    }
+
+    op->status = NGX_HTTP_RCACHE_OP_REPLY;
+
+    conn->nops++;
+    conn->unsent += op->size;
+
+    /* once the worker exits, what was accepted keeps it alive */
+
+    conn->timer.cancelable = !ngx_exiting;
+
+    if (conn->state != NGX_HTTP_RCACHE_CONN_READY) {
+
+        if (conn->state == NGX_HTTP_RCACHE_CONN_RESOLVING) {
+
+            /* there is no connection yet that would be told of the exit */
+
+            conn->timer.cancelable = 0;
+        }
+
+        ngx_queue_insert_tail(&conn->waiting, &op->queue);
+
+        return NGX_OK;
+    }
+
+    /*
+     * The timer is left running when the queue empties, so this is a search
+     * tree's work once a timeout and not once an operation.
+     */
+
+    op->deadline = ngx_current_msec + redis->conf->timeout;
+
+    if (!conn->timer.timer_set) {
+        ngx_add_timer(&conn->timer, redis->conf->timeout);
+    }
+
+    ngx_http_rcache_conn_queue(conn, op);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_rcache_node_flush(ngx_http_rcache_node_t *node,
+    ngx_http_rcache_lane_e lane)
+{
+    ngx_http_rcache_conn_t  *conn;
+
+    conn = &node->lanes[lane];
+
+    if (conn->flush.posted) {
+        ngx_delete_posted_event(&conn->flush);
+        ngx_http_rcache_conn_flush_handler(&conn->flush);
+    }
+}
+
+
+static ngx_int_t
 ngx_http_rcache_node_available(ngx_http_rcache_node_t *node,
     ngx_http_rcache_conn_t *conn)
 {
@@ -87,10 +180,7 @@ ngx_http_rcache_node_available(ngx_http_rcache_node_t *node,
 void
 ngx_http_rcache_node_failed(ngx_http_rcache_node_t *node, ngx_str_t *why)
 {
-    ngx_msec_t                retry;
-    ngx_http_rcache_redis_t  *redis;
-
-    redis = node->redis;
+    ngx_msec_t  retry;
 
     retry = node->retry_at - ngx_current_msec;
 
@@ -99,7 +189,7 @@ ngx_http_rcache_node_failed(ngx_http_rcache_node_t *node, ngx_str_t *why)
     if (!node->down || (ngx_msec_int_t) retry <= 0) {
 
         node->backoff = node->backoff ? node->backoff * 2
-                                        : NGX_HTTP_RCACHE_BACKOFF_MIN;
+                                      : NGX_HTTP_RCACHE_BACKOFF_MIN;
 
         node->backoff = ngx_min(node->backoff, NGX_HTTP_RCACHE_BACKOFF_MAX);
 
@@ -119,22 +209,21 @@ ngx_http_rcache_node_failed(ngx_http_rcache_node_t *node, ngx_str_t *why)
     node->again = 0;
 
     if (node->down) {
-        ngx_log_error(NGX_LOG_INFO, redis->log, 0,
+        ngx_log_error(NGX_LOG_INFO, node->redis->log, 0,
                       "redis \"%V\" failed again: %V", &node->name, why);
         return;
     }
 
     node->down = 1;
 
-    redis->conf->notify(redis->conf->data, 0, why, retry);
+    ngx_http_rcache_node_notify(node, 0, why, retry);
 }
 
 
 void
 ngx_http_rcache_node_recovered(ngx_http_rcache_node_t *node)
 {
-    ngx_str_t                      why;
-    ngx_http_rcache_redis_conf_t  *rcf;
+    ngx_str_t  why;
 
     if (!node->down) {
         return;
@@ -144,7 +233,158 @@ ngx_http_rcache_node_recovered(ngx_http_rcache_node_t *node)
 
     ngx_str_null(&why);
 
+    ngx_http_rcache_node_notify(node, 1, &why, 0);
+}
+
+
+static void
+ngx_http_rcache_node_notify(ngx_http_rcache_node_t *node, ngx_uint_t up,
+    ngx_str_t *why, ngx_msec_t retry)
+{
+    ngx_http_rcache_redis_conf_t  *rcf;
+
+    if (node->sentinel) {
+        ngx_log_error(NGX_LOG_INFO, node->redis->log, 0,
+                      "sentinel \"%V\" is %s%s%V", &node->name,
+                      up ? "up again" : "down", up ? "" : ": ", why);
+        return;
+    }
+
+    if (node->redis->cluster) {
+        ngx_http_rcache_cluster_notify(node, up, why);
+        return;
+    }
+
+    if (node->redis->sentinel && !up) {
+        ngx_http_rcache_sentinel_ask(node->redis->sentinel);
+    }
+
     rcf = node->redis->conf;
 
-    rcf->notify(rcf->data, 1, &why, 0);
+    rcf->notify(rcf->data, up, why, retry);
+}
+
+
+ngx_uint_t
+ngx_http_rcache_node_busy(ngx_http_rcache_node_t *node)
+{
+    ngx_uint_t               i;
+    ngx_http_rcache_conn_t  *conn;
+
+    for (i = 0; i < NGX_HTTP_RCACHE_LANES; i++) {
+        conn = &node->lanes[i];
+
+        if (conn->nops
+            || (conn->state != NGX_HTTP_RCACHE_CONN_IDLE
+                && conn->state != NGX_HTTP_RCACHE_CONN_READY))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+void
+ngx_http_rcache_node_close(ngx_http_rcache_node_t *node)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_RCACHE_LANES; i++) {
+
+        if (node->lanes[i].state != NGX_HTTP_RCACHE_CONN_IDLE) {
+            ngx_http_rcache_conn_close(&node->lanes[i]);
+        }
+    }
+}
+
+
+void
+ngx_http_rcache_node_moved(ngx_http_rcache_node_t *node)
+{
+    ngx_uint_t               i;
+    ngx_http_rcache_conn_t  *conn;
+
+    for (i = 0; i < NGX_HTTP_RCACHE_LANES; i++) {
+        conn = &node->lanes[i];
+
+        if (conn->state == NGX_HTTP_RCACHE_CONN_RESOLVING) {
+
+            if (conn->resolve) {
+                ngx_resolve_name_done(conn->resolve);
+                conn->resolve = NULL;
+            }
+
+            if (node->naddrs || ngx_http_rcache_conn_resolve(conn) != NGX_OK) {
+                ngx_http_rcache_conn_connect(conn);
+            }
+
+        } else if (conn->state != NGX_HTTP_RCACHE_CONN_IDLE) {
+            ngx_http_rcache_conn_close(conn);
+        }
+    }
+}
+
+
+void
+ngx_http_rcache_node_probe(ngx_http_rcache_node_t *node)
+{
+    ngx_http_rcache_conn_t  *conn;
+
+    conn = &node->lanes[NGX_HTTP_RCACHE_LANE_LOOKUP];
+
+    if (conn->state == NGX_HTTP_RCACHE_CONN_IDLE) {
+        ngx_http_rcache_conn_open(conn);
+    }
+}
+
+
+void
+ngx_http_rcache_node_literal(ngx_http_rcache_node_t *node)
+{
+    in_addr_t             in;
+    ngx_addr_t           *addr;
+    struct sockaddr_in   *sin;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6  *sin6;
+#endif
+
+    addr = &node->resolved[0];
+    addr->sockaddr = &node->sockaddr[0].sockaddr;
+
+    ngx_memzero(&node->sockaddr[0], sizeof(ngx_sockaddr_t));
+
+    in = ngx_inet_addr(node->host.data, node->host.len);
+
+    if (in != INADDR_NONE) {
+        sin = &node->sockaddr[0].sockaddr_in;
+        sin->sin_family = AF_INET;
+        sin->sin_addr.s_addr = in;
+        addr->socklen = sizeof(struct sockaddr_in);
+
+#if (NGX_HAVE_INET6)
+
+    } else if (ngx_inet6_addr(node->host.data, node->host.len,
+                              node->sockaddr[0].sockaddr_in6.sin6_addr.s6_addr)
+               == NGX_OK)
+    {
+        sin6 = &node->sockaddr[0].sockaddr_in6;
+        sin6->sin6_family = AF_INET6;
+        addr->socklen = sizeof(struct sockaddr_in6);
+
+#endif
+
+    } else {
+        return;
+    }
+
+    ngx_inet_set_port(addr->sockaddr, node->port);
+
+    addr->name.data = node->text[0];
+    addr->name.len = ngx_sock_ntop(addr->sockaddr, addr->socklen,
+                                   node->text[0], NGX_SOCKADDR_STRLEN, 1);
+
+    node->addrs = node->resolved;
+    node->naddrs = 1;
 }

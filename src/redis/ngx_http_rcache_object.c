@@ -81,7 +81,11 @@ ngx_http_rcache_create(const redisReadTask *task, size_t size)
     conn = task->privdata;
     op = ngx_http_rcache_conn_op(conn);
 
-    if (op->detached) {
+    /* an error is short, and may say that the command is to go elsewhere */
+
+    if (op->detached
+        && (task->type != REDIS_REPLY_ERROR || task->parent))
+    {
         conn->discard.type = task->type;
         return &conn->discard;
     }

@@ -17,6 +17,7 @@
 
 
 static void ngx_http_rcache_op_cleanup(void *data);
+static ngx_uint_t ngx_http_rcache_op_key(ngx_str_t *argv);
 static size_t ngx_http_rcache_op_len(size_t n);
 static u_char *ngx_http_rcache_op_int(u_char *p, u_char type, size_t n);
 static ngx_int_t ngx_http_rcache_op_add(ngx_http_rcache_op_t *op, u_char *pos,
@@ -88,11 +89,13 @@ ngx_http_rcache_op_command(ngx_http_rcache_op_t *op, ngx_str_t *argv,
 {
     u_char      *p, *start;
     size_t       len;
-    ngx_uint_t   i, n;
+    ngx_uint_t   i, n, key;
 
     if (op->out != NULL || argc == 0) {
         return NGX_ERROR;
     }
+
+    key = ngx_http_rcache_op_key(argv);
 
     n = 0;
     len = 1 + ngx_http_rcache_op_len(argc) + 2;
@@ -134,6 +137,12 @@ ngx_http_rcache_op_command(ngx_http_rcache_op_t *op, ngx_str_t *argv,
             start = p;
 
         } else if (argv[i].len) {
+
+            if (i == key) {
+                op->key.data = p;
+                op->key.len = argv[i].len;
+            }
+
             p = ngx_cpymem(p, argv[i].data, argv[i].len);
         }
 
@@ -141,6 +150,22 @@ ngx_http_rcache_op_command(ngx_http_rcache_op_t *op, ngx_str_t *argv,
     }
 
     return ngx_http_rcache_op_add(op, start, p);
+}
+
+
+/* which argument says where it belongs: EVAL script numkeys key */
+
+static ngx_uint_t
+ngx_http_rcache_op_key(ngx_str_t *argv)
+{
+    if (argv[0].len >= 4
+        && (ngx_strncmp(argv[0].data, "EVAL", 4) == 0
+            || ngx_strncmp(argv[0].data, "FCAL", 4) == 0))
+    {
+        return 3;
+    }
+
+    return 1;
 }
 
 
@@ -268,6 +293,26 @@ void
 ngx_http_rcache_op_detach(ngx_http_rcache_op_t *op)
 {
     op->detached = 1;
+}
+
+
+/*
+ * What was sent begins where it did; the chain of another operation may have
+ * been linked behind it.
+ */
+
+void
+ngx_http_rcache_op_rewind(ngx_http_rcache_op_t *op)
+{
+    ngx_chain_t  *cl;
+
+    op->last->next = NULL;
+    op->size = 0;
+
+    for (cl = op->out; cl; cl = cl->next) {
+        cl->buf->pos = cl->buf->start;
+        op->size += cl->buf->last - cl->buf->pos;
+    }
 }
 
 

@@ -16,7 +16,8 @@
  */
 
 
-#include "ngx_http_rcache_conn.h"
+#include "ngx_http_rcache_cluster.h"
+#include "ngx_http_rcache_sentinel.h"
 
 
 /* milliseconds without subscriptions, then the connection is closed */
@@ -82,7 +83,6 @@ ngx_http_rcache_push_open(ngx_http_rcache_push_t *push)
     ngx_http_rcache_node_t  *node;
 
     conn = &push->conn;
-    node = conn->node;
 
     /* while it is idle the timer is that of the back-off */
 
@@ -93,6 +93,17 @@ ngx_http_rcache_push_open(ngx_http_rcache_push_t *push)
     {
         return;
     }
+
+    /* a message goes to all nodes of a cluster, so any will do */
+
+    if (push->watch) {
+        conn->node = ngx_http_rcache_sentinel_next(push->watch);
+
+    } else if (conn->redis->cluster) {
+        conn->node = ngx_http_rcache_cluster_any(conn->redis->cluster);
+    }
+
+    node = conn->node;
 
     left = (ngx_msec_int_t) (node->retry_at - ngx_current_msec);
 

@@ -15,7 +15,7 @@
  */
 
 
-#include "ngx_http_rcache_conn.h"
+#include "ngx_http_rcache_cluster.h"
 
 
 #define NGX_HTTP_RCACHE_PIECE        1024
@@ -42,6 +42,9 @@ static ngx_int_t ngx_http_rcache_reader_bulk(ngx_http_rcache_conn_t *conn);
 static ngx_int_t ngx_http_rcache_reader_feed(ngx_http_rcache_conn_t *conn,
     size_t n);
 static ngx_uint_t ngx_http_rcache_reader_endless(redisReader *reader);
+static ngx_int_t ngx_http_rcache_reader_elsewhere(
+    ngx_http_rcache_conn_t *conn, ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply);
 static ngx_int_t ngx_http_rcache_reader_done(ngx_http_rcache_conn_t *conn,
     ngx_http_rcache_reply_t *reply);
 
@@ -419,6 +422,34 @@ ngx_http_rcache_reader_endless(redisReader *reader)
 }
 
 
+/* an error may say that the command is for another server */
+
+static ngx_int_t
+ngx_http_rcache_reader_elsewhere(ngx_http_rcache_conn_t *conn,
+    ngx_http_rcache_op_t *op, ngx_http_rcache_reply_t *reply)
+{
+    if (conn->redis->cluster) {
+        return ngx_http_rcache_cluster_redirect(conn, op, reply);
+    }
+
+    if (conn->redis->sentinel
+        && !op->internal
+        && reply->str.len >= 8
+        && ngx_strncmp(reply->str.data, "READONLY", 8) == 0)
+    {
+        op->status = NGX_HTTP_RCACHE_OP_DOWN;
+
+        ngx_http_rcache_op_finish(op, NULL);
+
+        ngx_http_rcache_conn_fail(conn, NGX_HTTP_RCACHE_OP_DOWN,
+                                  "the server is a replica by now");
+        return NGX_OK;
+    }
+
+    return NGX_DECLINED;
+}
+
+
 static ngx_int_t
 ngx_http_rcache_reader_done(ngx_http_rcache_conn_t *conn,
     ngx_http_rcache_reply_t *reply)
@@ -442,6 +473,15 @@ ngx_http_rcache_reader_done(ngx_http_rcache_conn_t *conn,
     }
 
     serial = conn->serial;
+
+    if (reply
+        && reply->type == REDIS_REPLY_ERROR
+        && conn->state == NGX_HTTP_RCACHE_CONN_READY
+        && conn->push == NULL
+        && ngx_http_rcache_reader_elsewhere(conn, op, reply) == NGX_OK)
+    {
+        return (conn->serial == serial) ? NGX_OK : NGX_DONE;
+    }
 
     ngx_http_rcache_op_finish(op, reply);
 

@@ -7,7 +7,8 @@
 /* The entrance: operations are bounded, and given to the lane of a node. */
 
 
-#include "ngx_http_rcache_conn.h"
+#include "ngx_http_rcache_cluster.h"
+#include "ngx_http_rcache_sentinel.h"
 
 
 static void ngx_http_rcache_redis_cleanup(void *data);
@@ -18,7 +19,6 @@ ngx_http_rcache_redis_create(ngx_cycle_t *cycle,
     ngx_http_rcache_redis_conf_t *rcf)
 {
     ngx_pool_cleanup_t       *cln;
-    ngx_http_rcache_node_t   *node;
     ngx_http_rcache_redis_t  *redis;
 
     redis = ngx_pcalloc(cycle->pool, sizeof(ngx_http_rcache_redis_t));
@@ -30,18 +30,28 @@ ngx_http_rcache_redis_create(ngx_cycle_t *cycle,
     redis->log = cycle->log;
     redis->password = rcf->password;
 
-    node = &redis->node;
+    ngx_http_rcache_node_init(redis, &redis->node,
+                  rcf->topology == NGX_HTTP_RCACHE_TOPOLOGY_SENTINEL
+                  ? NULL : rcf->servers.elts);
 
-    node->name = rcf->url;
-    node->host = rcf->host;
-    node->port = rcf->port;
-    node->addrs = rcf->addrs;
-    node->naddrs = rcf->naddrs;
+    if (rcf->topology == NGX_HTTP_RCACHE_TOPOLOGY_SENTINEL) {
+        redis->node.name = rcf->url;
+    }
 
-    ngx_http_rcache_node_init(redis, node);
-
-    ngx_http_rcache_conn_init(&redis->push.conn, node);
+    ngx_http_rcache_conn_init(&redis->push.conn, &redis->node);
     ngx_http_rcache_push_init(&redis->push);
+
+    if (rcf->topology == NGX_HTTP_RCACHE_TOPOLOGY_CLUSTER
+        && ngx_http_rcache_cluster_init(redis) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    if (rcf->topology == NGX_HTTP_RCACHE_TOPOLOGY_SENTINEL
+        && ngx_http_rcache_sentinel_init(redis) != NGX_OK)
+    {
+        return NULL;
+    }
 
     cln = ngx_pool_cleanup_add(cycle->pool, 0);
     if (cln == NULL) {
@@ -63,6 +73,15 @@ ngx_http_rcache_redis_cleanup(void *data)
     ngx_http_rcache_redis_t *redis = data;
 
     ngx_http_rcache_node_cleanup(&redis->node);
+
+    if (redis->cluster) {
+        ngx_http_rcache_cluster_cleanup(redis->cluster);
+    }
+
+    if (redis->sentinel) {
+        ngx_http_rcache_sentinel_cleanup(redis->sentinel);
+    }
+
     ngx_http_rcache_push_cleanup(&redis->push);
 
     if (redis->password_buf) {
@@ -71,63 +90,69 @@ ngx_http_rcache_redis_cleanup(void *data)
 }
 
 
+size_t
+ngx_http_rcache_redis_shared_size(ngx_http_rcache_redis_conf_t *rcf)
+{
+    if (rcf->topology == NGX_HTTP_RCACHE_TOPOLOGY_CLUSTER) {
+        return sizeof(ngx_http_rcache_cluster_sh_t);
+    }
+
+    if (rcf->topology == NGX_HTTP_RCACHE_TOPOLOGY_SENTINEL) {
+        return sizeof(ngx_http_rcache_sentinel_sh_t);
+    }
+
+    return 0;
+}
+
+
 ngx_int_t
 ngx_http_rcache_op_submit(ngx_http_rcache_redis_t *redis,
     ngx_http_rcache_op_t *op)
 {
-    ngx_http_rcache_conn_t  *conn;
+    ngx_http_rcache_node_t  *node;
 
-    conn = &redis->node.lanes[op->lane];
+    node = &redis->node;
 
-    if (conn->nops >= redis->conf->queue
-        || conn->unsent + op->size > NGX_HTTP_RCACHE_UNSENT_MAX)
-    {
-        op->status = NGX_HTTP_RCACHE_OP_BUSY;
-        return NGX_DECLINED;
+    if (redis->sentinel) {
+        ngx_http_rcache_sentinel_sync(redis->sentinel);
     }
 
-    if (ngx_http_rcache_node_available(&redis->node, conn) != NGX_OK) {
-        op->status = NGX_HTTP_RCACHE_OP_DOWN;
-        return NGX_DECLINED;
-    }
+    if (redis->cluster) {
+        node = ngx_http_rcache_cluster_route(redis->cluster, op);
 
-    op->status = NGX_HTTP_RCACHE_OP_REPLY;
-
-    conn->nops++;
-    conn->unsent += op->size;
-
-    /* once the worker exits, what was accepted keeps it alive */
-
-    conn->timer.cancelable = !ngx_exiting;
-
-    if (conn->state != NGX_HTTP_RCACHE_CONN_READY) {
-
-        if (conn->state == NGX_HTTP_RCACHE_CONN_RESOLVING) {
-
-            /* there is no connection yet that would be told of the exit */
-
-            conn->timer.cancelable = 0;
+        if (node == NULL) {
+            op->status = NGX_HTTP_RCACHE_OP_BUSY;
+            return NGX_DECLINED;
         }
-
-        ngx_queue_insert_tail(&conn->waiting, &op->queue);
-
-        return NGX_OK;
     }
 
-    /*
-     * The timer is left running when the queue empties, so this is a search
-     * tree's work once a timeout and not once an operation.
-     */
+    return ngx_http_rcache_node_submit(node, op);
+}
 
-    op->deadline = ngx_current_msec + redis->conf->timeout;
 
-    if (!conn->timer.timer_set) {
-        ngx_add_timer(&conn->timer, redis->conf->timeout);
+ngx_uint_t
+ngx_http_rcache_redis_masters(ngx_http_rcache_redis_t *redis)
+{
+    ngx_uint_t                  i, n;
+    ngx_http_rcache_cluster_t  *cluster;
+
+    cluster = redis->cluster;
+
+    if (cluster == NULL) {
+        return 1;
     }
 
-    ngx_http_rcache_conn_queue(conn, op);
+    ngx_http_rcache_slots_sync(cluster);
 
-    return NGX_OK;
+    for (n = 0, i = 0; i < cluster->nnodes; i++) {
+        n += (cluster->names[i].master == i);
+    }
+
+    if (n == 0) {
+        ngx_http_rcache_slots_refresh(cluster);
+    }
+
+    return n;
 }
 
 
@@ -135,12 +160,20 @@ void
 ngx_http_rcache_redis_flush(ngx_http_rcache_redis_t *redis,
     ngx_http_rcache_lane_e lane)
 {
-    ngx_http_rcache_conn_t  *conn;
+    ngx_queue_t             *q;
+    ngx_http_rcache_node_t  *node;
 
-    conn = &redis->node.lanes[lane];
+    if (redis->cluster == NULL) {
+        ngx_http_rcache_node_flush(&redis->node, lane);
+        return;
+    }
 
-    if (conn->flush.posted) {
-        ngx_delete_posted_event(&conn->flush);
-        ngx_http_rcache_conn_flush_handler(&conn->flush);
+    for (q = ngx_queue_head(&redis->cluster->all);
+         q != ngx_queue_sentinel(&redis->cluster->all);
+         q = ngx_queue_next(q))
+    {
+        node = ngx_queue_data(q, ngx_http_rcache_node_t, queue);
+
+        ngx_http_rcache_node_flush(node, lane);
     }
 }

@@ -44,10 +44,33 @@ typedef struct ngx_http_rcache_redis_s  ngx_http_rcache_redis_t;
 typedef struct ngx_http_rcache_op_s     ngx_http_rcache_op_t;
 
 
+typedef enum {
+    NGX_HTTP_RCACHE_TOPOLOGY_SINGLE = 0,
+    NGX_HTTP_RCACHE_TOPOLOGY_CLUSTER,
+    NGX_HTTP_RCACHE_TOPOLOGY_SENTINEL
+} ngx_http_rcache_topology_e;
+
+
+/* what a URL names */
+
+typedef struct {
+    ngx_str_t                  url;            /* without user and password */
+    ngx_str_t                  host;           /* empty for a unix socket */
+    in_port_t                  port;
+
+    /* addresses known from configuration time; none if the host did not
+       resolve then */
+    ngx_addr_t                *addrs;
+    ngx_uint_t                 naddrs;
+} ngx_http_rcache_server_t;
+
+
 /* of rediss://, file names are full */
 
 typedef struct {
     ngx_uint_t                 enable;         /* unsigned  enable:1; */
+    ngx_uint_t                 used;           /* unsigned  used:1; by the
+                                                  server or its sentinels */
     ngx_uint_t                 given;          /* unsigned  given:1; */
     ngx_uint_t                 verify;         /* unsigned  verify:1; */
     ngx_uint_t                 verify_depth;
@@ -70,14 +93,16 @@ typedef struct {
 typedef struct {
     ngx_str_t                  zone;           /* for log lines and the name
                                                   given to CLIENT SETNAME */
-    ngx_str_t                  url;            /* without user and password */
-    ngx_str_t                  host;           /* empty for a unix socket */
-    in_port_t                  port;
+    ngx_str_t                  url;            /* of the first server */
 
-    /* addresses known from configuration time; none if the host did not
-       resolve then */
-    ngx_addr_t                *addrs;
-    ngx_uint_t                 naddrs;
+    ngx_http_rcache_topology_e  topology;
+    ngx_array_t                servers;        /* of ..._server_t; a cluster
+                                                  has some to begin with; or
+                                                  the sentinels */
+    ngx_str_t                  master;         /* whom the sentinels watch */
+    ngx_str_t                  sentinel_user;
+    ngx_str_t                  sentinel_password;
+    ngx_uint_t                 sentinel_tls;   /* unsigned sentinel_tls:1; */
 
     ngx_str_t                  user;
     ngx_str_t                  password;
@@ -90,7 +115,15 @@ typedef struct {
     ngx_msec_t                 timeout;          /* of a command */
     ngx_uint_t                 queue;            /* operations a lane */
 
-    /* set before ngx_http_rcache_redis_create(); NULL without a resolver */
+    /*
+     * Set before ngx_http_rcache_redis_create(): what the workers of an
+     * instance know together, see ngx_http_rcache_redis_shared_size(), and
+     * its lock.
+     */
+    void                      *shared;
+    ngx_shmtx_t               *mutex;
+
+    /* likewise; NULL without a resolver */
     ngx_resolver_t            *resolver;
     ngx_msec_t                 resolver_timeout;
 
@@ -137,6 +170,15 @@ struct ngx_http_rcache_op_s {
     ngx_http_rcache_lane_e     lane;
     ngx_http_rcache_op_pt      handler;
     void                      *data;
+    ngx_str_t                  key;            /* says which node of a cluster
+                                                  it is for.  Set by
+                                                  ..._op_command(): the first
+                                                  argument, of EVAL the first
+                                                  of KEYS; it may be changed
+                                                  before the submit.  Empty:
+                                                  any node */
+    ngx_uint_t                 master;         /* not 0: the node of this
+                                                  number, whatever the key */
     size_t                     max_reply;      /* bytes; a longer string, or a
                                                   much longer array, breaks
                                                   the connection.  Status and
@@ -149,23 +191,27 @@ struct ngx_http_rcache_op_s {
     /* private */
 
     unsigned                   detached:1;
+    unsigned                   internal:1;     /* of the room itself */
+    unsigned                   redirects:4;
+    unsigned                   pauses:3;
     ngx_queue_t                queue;
     ngx_chain_t               *out;            /* what is to be sent */
     ngx_chain_t               *last;
     off_t                      size;           /* of it, in bytes */
     ngx_msec_t                 deadline;
+    ngx_msec_t                 since;          /* when it was submitted */
     ngx_uint_t                *gone;           /* set if the pool goes */
 };
 
 
 /*
- * Configuration time.  Parses redis[s]://[[user]:password@]host[:port][/db] or
- * unix:/path, percent-decoding user and password, and resolves the
- * host; a host that does not resolve is a warning.  Sets url, host, port,
- * addrs, naddrs, tls.enable, and user, password and db if the URL has them.
- * Returns NGX_OK, or NGX_ERROR with a reason in *err (static storage).
- * rcf->url is fit to be shown in either case; the argument may hold a
- * password.
+ * Configuration time.  Adds a server.  Parses
+ * redis[s]://[[user]:password@]host[:port][/db] or unix:/path,
+ * percent-decoding user and password, and resolves the host; a host that does
+ * not resolve is a warning.  Sets url, tls.enable, and, if the URL has them and
+ * they are not set, user, password and db.  Returns NGX_OK, or NGX_ERROR with
+ * a reason in *err (static storage).  rcf->url is fit to be shown in either
+ * case; the argument may hold a password.
  */
 
 ngx_int_t ngx_http_rcache_redis_url(ngx_conf_t *cf,
@@ -187,6 +233,13 @@ ngx_int_t ngx_http_rcache_redis_password(ngx_conf_t *cf,
 
 ngx_int_t ngx_http_rcache_tls_conf(ngx_conf_t *cf,
     ngx_http_rcache_tls_conf_t *tls);
+
+/*
+ * How much memory the workers need together, in bytes, zeroed before the first
+ * worker starts.  It may be that of a cycle before with the same size.
+ */
+
+size_t ngx_http_rcache_redis_shared_size(ngx_http_rcache_redis_conf_t *rcf);
 
 /*
  * Worker start.  Makes no connection yet.  rcf must live as long as the
@@ -216,6 +269,14 @@ ngx_http_rcache_op_t *ngx_http_rcache_op_create(size_t size, ngx_log_t *log);
 
 ngx_int_t ngx_http_rcache_op_command(ngx_http_rcache_op_t *op,
     ngx_str_t *argv, ngx_uint_t argc, ngx_chain_t *payload);
+
+/*
+ * How many masters are known: 1, but of a cluster; 0 as long as nothing is
+ * known of one.  To do something on each of them, submit an operation with
+ * op->master from 1 to that.  They may change at any time.
+ */
+
+ngx_uint_t ngx_http_rcache_redis_masters(ngx_http_rcache_redis_t *redis);
 
 /*
  * NGX_OK: accepted, the handler will be called.  NGX_DECLINED: not accepted,

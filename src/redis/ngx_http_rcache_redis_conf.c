@@ -16,16 +16,19 @@
 #define NGX_HTTP_RCACHE_DB_MAX        65535
 
 
+static ngx_int_t ngx_http_rcache_redis_url_parse(ngx_conf_t *cf,
+    ngx_http_rcache_redis_conf_t *rcf, ngx_http_rcache_server_t *server,
+    ngx_str_t *url, char **err);
 static ngx_int_t ngx_http_rcache_redis_url_show(ngx_conf_t *cf,
-    ngx_http_rcache_redis_conf_t *rcf, ngx_str_t *url);
+    ngx_http_rcache_server_t *server, ngx_str_t *url);
 static ngx_int_t ngx_http_rcache_redis_url_unix(ngx_conf_t *cf,
-    ngx_http_rcache_redis_conf_t *rcf, ngx_str_t *url, char **err);
+    ngx_http_rcache_server_t *server, ngx_str_t *url, char **err);
 static ngx_int_t ngx_http_rcache_redis_url_user(ngx_conf_t *cf,
     ngx_http_rcache_redis_conf_t *rcf, u_char *p, u_char *last, char **err);
 static ngx_int_t ngx_http_rcache_redis_url_db(
     ngx_http_rcache_redis_conf_t *rcf, u_char *p, u_char *last, char **err);
 static ngx_int_t ngx_http_rcache_redis_url_host(ngx_conf_t *cf,
-    ngx_http_rcache_redis_conf_t *rcf, ngx_str_t *host, char **err);
+    ngx_http_rcache_server_t *server, ngx_str_t *host, char **err);
 static ngx_int_t ngx_http_rcache_redis_decode(ngx_pool_t *pool,
     ngx_str_t *dst, u_char *p, u_char *last, char **err);
 static u_char *ngx_http_rcache_redis_strrchr(u_char *p, u_char *last,
@@ -36,18 +39,51 @@ ngx_int_t
 ngx_http_rcache_redis_url(ngx_conf_t *cf, ngx_http_rcache_redis_conf_t *rcf,
     ngx_str_t *url, char **err)
 {
+    ngx_int_t                  rc;
+    ngx_http_rcache_server_t  *server;
+
+    *err = "no memory";
+
+    if (rcf->servers.elts == NULL
+        && ngx_array_init(&rcf->servers, cf->pool, 1,
+                          sizeof(ngx_http_rcache_server_t))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    server = ngx_array_push(&rcf->servers);
+    if (server == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(server, sizeof(ngx_http_rcache_server_t));
+
+    rc = ngx_http_rcache_redis_url_parse(cf, rcf, server, url, err);
+
+    if (rcf->servers.nelts == 1 || rc != NGX_OK) {
+        rcf->url = server->url;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_redis_url_parse(ngx_conf_t *cf,
+    ngx_http_rcache_redis_conf_t *rcf, ngx_http_rcache_server_t *server,
+    ngx_str_t *url, char **err)
+{
     size_t      len;
     u_char     *p, *last, *at, *slash;
     ngx_str_t   host;
 
-    *err = "no memory";
-
-    if (ngx_http_rcache_redis_url_show(cf, rcf, url) != NGX_OK) {
+    if (ngx_http_rcache_redis_url_show(cf, server, url) != NGX_OK) {
         return NGX_ERROR;
     }
 
     if (url->len >= 5 && ngx_strncmp(url->data, "unix:", 5) == 0) {
-        return ngx_http_rcache_redis_url_unix(cf, rcf, url, err);
+        return ngx_http_rcache_redis_url_unix(cf, server, url, err);
     }
 
     len = sizeof("redis://") - 1;
@@ -98,7 +134,7 @@ ngx_http_rcache_redis_url(ngx_conf_t *cf, ngx_http_rcache_redis_conf_t *rcf,
     host.data = p;
     host.len = last - p;
 
-    return ngx_http_rcache_redis_url_host(cf, rcf, &host, err);
+    return ngx_http_rcache_redis_url_host(cf, server, &host, err);
 }
 
 
@@ -106,13 +142,13 @@ ngx_http_rcache_redis_url(ngx_conf_t *cf, ngx_http_rcache_redis_conf_t *rcf,
 
 static ngx_int_t
 ngx_http_rcache_redis_url_show(ngx_conf_t *cf,
-    ngx_http_rcache_redis_conf_t *rcf, ngx_str_t *url)
+    ngx_http_rcache_server_t *server, ngx_str_t *url)
 {
     size_t   len;
     u_char  *p, *last, *at;
 
-    rcf->url.data = ngx_pnalloc(cf->pool, url->len + 1);
-    if (rcf->url.data == NULL) {
+    server->url.data = ngx_pnalloc(cf->pool, url->len + 1);
+    if (server->url.data == NULL) {
         return NGX_ERROR;
     }
 
@@ -135,15 +171,15 @@ ngx_http_rcache_redis_url_show(ngx_conf_t *cf,
             len = 0;
         }
 
-        p = ngx_cpymem(rcf->url.data, url->data, len);
+        p = ngx_cpymem(server->url.data, url->data, len);
         p = ngx_cpymem(p, at + 1, last - at - 1);
 
     } else {
-        p = ngx_cpymem(rcf->url.data, p, url->len);
+        p = ngx_cpymem(server->url.data, p, url->len);
     }
 
     *p = '\0';
-    rcf->url.len = p - rcf->url.data;
+    server->url.len = p - server->url.data;
 
     return NGX_OK;
 }
@@ -151,7 +187,7 @@ ngx_http_rcache_redis_url_show(ngx_conf_t *cf,
 
 static ngx_int_t
 ngx_http_rcache_redis_url_unix(ngx_conf_t *cf,
-    ngx_http_rcache_redis_conf_t *rcf, ngx_str_t *url, char **err)
+    ngx_http_rcache_server_t *server, ngx_str_t *url, char **err)
 {
     ngx_url_t  u;
 
@@ -162,7 +198,7 @@ ngx_http_rcache_redis_url_unix(ngx_conf_t *cf,
 
     ngx_memzero(&u, sizeof(ngx_url_t));
 
-    u.url = rcf->url;
+    u.url = server->url;
 
     if (ngx_parse_url(cf->pool, &u) != NGX_OK) {
         if (u.err) {
@@ -172,10 +208,10 @@ ngx_http_rcache_redis_url_unix(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    ngx_str_null(&rcf->host);
-    rcf->port = 0;
-    rcf->addrs = u.addrs;
-    rcf->naddrs = u.naddrs;
+    ngx_str_null(&server->host);
+    server->port = 0;
+    server->addrs = u.addrs;
+    server->naddrs = u.naddrs;
 
     return NGX_OK;
 }
@@ -185,7 +221,8 @@ static ngx_int_t
 ngx_http_rcache_redis_url_user(ngx_conf_t *cf,
     ngx_http_rcache_redis_conf_t *rcf, u_char *p, u_char *last, char **err)
 {
-    u_char  *colon;
+    u_char     *colon;
+    ngx_str_t   user, password;
 
     colon = ngx_strlchr(p, last, ':');
 
@@ -195,15 +232,25 @@ ngx_http_rcache_redis_url_user(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    if (colon != p
-        && ngx_http_rcache_redis_decode(cf->pool, &rcf->user, p, colon, err)
+    if (ngx_http_rcache_redis_decode(cf->pool, &user, p, colon, err) != NGX_OK
+        || ngx_http_rcache_redis_decode(cf->pool, &password, colon + 1, last,
+                                        err)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_rcache_redis_decode(cf->pool, &rcf->password, colon + 1,
-                                        last, err);
+    /* those of parameters win, and those of the first URL */
+
+    if (rcf->user.len == 0) {
+        rcf->user = user;
+    }
+
+    if (rcf->password.len == 0) {
+        rcf->password = password;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -232,7 +279,7 @@ ngx_http_rcache_redis_url_db(ngx_http_rcache_redis_conf_t *rcf, u_char *p,
 
 static ngx_int_t
 ngx_http_rcache_redis_url_host(ngx_conf_t *cf,
-    ngx_http_rcache_redis_conf_t *rcf, ngx_str_t *host, char **err)
+    ngx_http_rcache_server_t *server, ngx_str_t *host, char **err)
 {
     ngx_url_t  u;
 
@@ -264,13 +311,13 @@ ngx_http_rcache_redis_url_host(ngx_conf_t *cf,
         /* Redis absent must not keep nginx from starting */
 
         ngx_conf_log_error(NGX_LOG_WARN, cf, 0, "%s in redis \"%V\"",
-                           u.err, &rcf->url);
+                           u.err, &server->url);
     }
 
-    rcf->host = u.host;
-    rcf->port = u.port;
-    rcf->addrs = u.addrs;
-    rcf->naddrs = u.naddrs;
+    server->host = u.host;
+    server->port = u.port;
+    server->addrs = u.addrs;
+    server->naddrs = u.naddrs;
 
     return NGX_OK;
 }

@@ -31,8 +31,7 @@ ngx_http_rcache_conn_resolve(ngx_http_rcache_conn_t *conn)
 
     if (rcf->resolver == NULL
         || host->len == 0
-        || host->data[0] == '['
-        || ngx_inet_addr(host->data, host->len) != INADDR_NONE)
+        || ngx_http_rcache_host_is_literal(host))
     {
         return NGX_DECLINED;
     }
@@ -65,6 +64,14 @@ ngx_http_rcache_conn_resolve(ngx_http_rcache_conn_t *conn)
     }
 
     return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_rcache_host_is_literal(ngx_str_t *host)
+{
+    return ngx_strlchr(host->data, host->data + host->len, ':')
+           || ngx_inet_addr(host->data, host->len) != INADDR_NONE;
 }
 
 

@@ -159,10 +159,9 @@ ngx_http_rcache_tls_name(ngx_http_rcache_conn_t *conn, ngx_str_t *name)
     if (name->len > 2 && name->data[0] == '[') {
         name->data++;
         name->len -= 2;
-        return 1;
     }
 
-    return ngx_inet_addr(name->data, name->len) != INADDR_NONE;
+    return ngx_http_rcache_host_is_literal(name);
 }
 
 

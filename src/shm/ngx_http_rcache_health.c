@@ -50,6 +50,41 @@ ngx_http_rcache_health_init(ngx_shm_zone_t *shm, void *old)
 }
 
 
+ngx_int_t
+ngx_http_rcache_health_redis(ngx_shm_zone_t *shm, size_t size)
+{
+    ngx_slab_pool_t           *pool;
+    ngx_http_rcache_health_t  *health;
+
+    pool = (ngx_slab_pool_t *) shm->shm.addr;
+    health = pool->data;
+
+    if (size == 0 || health->redis_size == size) {
+        return NGX_OK;
+    }
+
+    /*
+     * What workers of the cycle before use stays theirs: a reload that turns
+     * a cluster on or off is rare.
+     */
+
+    health->redis = ngx_slab_calloc(pool, size);
+
+    if (health->redis == NULL) {
+        health->redis_size = 0;
+        ngx_log_error(NGX_LOG_EMERG, shm->shm.log, 0,
+                      "zone \"%V\" is too small, %uz bytes more are needed "
+                      "for what is known of its servers",
+                      &shm->shm.name, size);
+        return NGX_ERROR;
+    }
+
+    health->redis_size = size;
+
+    return NGX_OK;
+}
+
+
 ngx_uint_t
 ngx_http_rcache_health_set(ngx_http_rcache_health_t *health,
     ngx_http_rcache_health_e what, ngx_uint_t bad)

@@ -49,12 +49,23 @@ typedef struct {
     ngx_http_rcache_uses_t        *uses;
     ngx_http_rcache_flights_sh_t  *flights;
     ngx_http_rcache_purges_t      *purges;
+
+    /* of the Redis room, which alone knows what is in it */
+    void          *redis;
+    size_t         redis_size;
 } ngx_http_rcache_health_t;
 
 
 /* the init handler of the zone; shm->data is the owner's */
 
 ngx_int_t ngx_http_rcache_health_init(ngx_shm_zone_t *shm, void *old);
+
+/*
+ * Memory of that size for the Redis room, zeroed if it is new; when the shared
+ * memory is initialised.  Sizes other than the one before take new memory.
+ */
+
+ngx_int_t ngx_http_rcache_health_redis(ngx_shm_zone_t *shm, size_t size);
 
 /* true if this call changed the state, so that one worker logs it */
 

@@ -25,6 +25,7 @@ use File::Temp ();
 use Test::More;
 
 use RCache::Certs;
+use RCache::Cluster;
 use RCache::Crowd;
 use RCache::Entry;
 use RCache::FakeRedis;
@@ -93,6 +94,22 @@ sub redis {
     $self->set($name => $redis->url());
 
     return $redis;
+}
+
+
+# A started Redis Cluster; %%NAME%% are its servers, each as "server=<url>".
+
+sub cluster {
+    my ($self, %o) = @_;
+
+    my $name = delete $o{name} || 'CLUSTER';
+    my $cluster = RCache::Cluster->new(dir => "$self->{dir}/" . lc $name, %o);
+
+    push @{ $self->{clusters} }, $cluster;
+    push @{ $self->{started} }, $cluster;
+    $self->set($name => $cluster->urls());
+
+    return $cluster;
 }
 
 
@@ -219,7 +236,9 @@ sub certificate {
 sub done {
     my ($self) = @_;
 
-    for my $redis (grep { $_->running() } @{ $self->{redises} }) {
+    for my $redis (grep { $_->running() } @{ $self->{redises} },
+                   map { $_->masters() } @{ $self->{clusters} || [] })
+    {
         my @immortal = eval { $redis->immortal() };
         is_deeply(\@immortal, [], 'every key in Redis has a TTL');
     }

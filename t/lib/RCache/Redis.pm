@@ -13,7 +13,8 @@ use RCache::Util qw(wait_for free_port spawn stop_pid alive slurp);
 
 
 # %o: dir, port (0 for none), unix (true for a socket too), host, config
-# (lines as in redis.conf), password and user for the client of the tests.
+# (lines as in redis.conf), password and user for the client of the tests,
+# sentinel (true: it is one).
 
 sub new {
     my ($class, %o) = @_;
@@ -35,9 +36,11 @@ sub start {
     die "redis-server runs already\n" if $self->{pid};
 
     my $conf = join "\n",
-        "bind $self->{host}", "port $self->{port}", 'save ""',
-        'appendonly no', 'protected-mode no', "dir $self->{dir}",
-        'databases 16', 'daemonize no', 'activedefrag no',
+        "bind $self->{host}", "port $self->{port}", 'protected-mode no',
+        "dir $self->{dir}", 'daemonize no',
+        ($self->{sentinel} ? ()
+            : ('save ""', 'appendonly no', 'databases 16',
+               'activedefrag no')),
         ($self->{unix} ? "unixsocket $self->{unix}" : ()),
         @{ $self->{config} };
 
@@ -45,7 +48,8 @@ sub start {
 
     $self->{pid} = spawn(
         argv => [ $ENV{TEST_REDIS_BINARY} || 'redis-server',
-                  "$self->{dir}/redis.conf" ],
+                  "$self->{dir}/redis.conf",
+                  ($self->{sentinel} ? '--sentinel' : ()) ],
         log => "$self->{dir}/redis.log"
     );
 
