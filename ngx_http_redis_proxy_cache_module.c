@@ -304,6 +304,13 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       offsetof(ngx_http_rcache_loc_conf_t, offline),
       NULL },
 
+    { ngx_string("redis_proxy_cache_fallback_limit"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_rcache_set_fallback_limit,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("redis_proxy_cache_jitter"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_rcache_set_jitter,
@@ -537,6 +544,7 @@ ngx_http_rcache_create_loc_conf(ngx_conf_t *cf)
     conf->refresh_pause = NGX_CONF_UNSET_MSEC;
     conf->offline = NGX_CONF_UNSET_PTR;
     conf->jitter = NGX_CONF_UNSET_UINT;
+    ngx_http_rcache_fallback_create_conf(&conf->fallback);
     conf->early_refresh = NGX_CONF_UNSET_UINT;
 
     ngx_http_rcache_rules_create(&conf->rules);
@@ -612,6 +620,7 @@ ngx_http_rcache_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->refresh_pause, prev->refresh_pause, 1000);
     ngx_conf_merge_ptr_value(conf->offline, prev->offline, NULL);
     ngx_conf_merge_uint_value(conf->jitter, prev->jitter, 0);
+    ngx_http_rcache_fallback_merge_conf(&prev->fallback, &conf->fallback);
     ngx_conf_merge_uint_value(conf->early_refresh, prev->early_refresh, 0);
 
     ngx_conf_merge_str_value(conf->identity, prev->identity, "");

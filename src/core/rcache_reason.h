@@ -55,6 +55,8 @@
       "waited for another's fetch longer than redis_proxy_cache_lock_timeout")\
     X(UNCACHEABLE, "uncacheable", "marked as uncacheable a moment ago")       \
     X(OFFLINE, "offline", "redis_proxy_cache_offline forbids to ask for it")  \
+    X(FALLBACK, "fallback_limit",                                             \
+      "Redis is away, and redis_proxy_cache_fallback_limit is reached")       \
                                                                               \
     /* the response is not stored */                                          \
     X(NO_CACHE, "no_cache", "redis_proxy_no_cache asked for it")              \

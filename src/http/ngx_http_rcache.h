@@ -33,6 +33,7 @@
 #include "ngx_http_rcache_body_conf.h"
 
 #include "ngx_http_rcache_purge.h"
+#include "ngx_http_rcache_fallback.h"
 #include "ngx_http_rcache_rules.h"
 
 
@@ -99,6 +100,7 @@ typedef struct {
     ngx_http_rcache_redis_t       *redis;
     ngx_http_rcache_follow_t      *follow;   /* NULL: it is not */
     ngx_http_rcache_flights_t     *flights;
+    ngx_http_rcache_fallback_t     fallback;
     ngx_rbtree_t                   fetches;  /* ngx_http_rcache_flight_t */
     ngx_rbtree_node_t              sentinel;
     ngx_queue_t                    behind;   /* those that wait for another
@@ -168,6 +170,7 @@ typedef struct {
     ngx_str_t                      via;      /* value of Via; empty: off */
     ngx_http_rcache_rules_conf_t   rules;
     ngx_http_rcache_purge_conf_t   purge;
+    ngx_http_rcache_fallback_conf_t  fallback;
 } ngx_http_rcache_loc_conf_t;
 
 
@@ -178,7 +181,7 @@ typedef enum {
     NGX_HTTP_RCACHE_PROBE,         /* so, for the segments of its entry */
     NGX_HTTP_RCACHE_WAIT,          /* waits for its turn, see flight.c */
     NGX_HTTP_RCACHE_SERVE,         /* a hit: the entry is in ctx->entry */
-    NGX_HTTP_RCACHE_REFUSE,        /* only-if-cached, and it is not */
+    NGX_HTTP_RCACHE_REFUSE,        /* it is not to be fetched */
     NGX_HTTP_RCACHE_UNSAFE,        /* a method that invalidates */
     NGX_HTTP_RCACHE_FILL,          /* the content handler makes a response */
     NGX_HTTP_RCACHE_CAPTURE,       /* its body is being captured */
@@ -234,6 +237,8 @@ struct ngx_http_rcache_ctx_s {
     ngx_str_t                      key;
     ngx_str_t                      redis_key;
     ngx_http_rcache_rules_ctx_t    rules;
+    ngx_http_rcache_fallback_ctx_t  *fallback;
+    ngx_uint_t                     refusal;  /* status; 0: 504 */
 
     uint64_t                       position; /* see purge.h */
     ngx_uint_t                     caught;   /* 0: it was not asked for */
@@ -333,6 +338,18 @@ ngx_uint_t ngx_http_rcache_parameter(ngx_str_t *value, char *name,
 ngx_uint_t ngx_http_rcache_is_token(ngx_str_t *value);
 char *ngx_http_rcache_parameter_msec(ngx_conf_t *cf, ngx_str_t *value,
     ngx_str_t *rest, ngx_msec_t *to);
+
+/* ngx_http_rcache_fallback.c */
+
+void ngx_http_rcache_fallback_init(ngx_http_rcache_zone_t *zone);
+
+/*
+ * Before a fetch.  NGX_OK: go on; NGX_AGAIN: the request waits, and will be
+ * resumed; NGX_DECLINED: it is refused, ctx->state says so.
+ */
+ngx_int_t ngx_http_rcache_fallback(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
 
 /* ngx_http_rcache_conf_server.c */
 

@@ -81,6 +81,10 @@ ngx_http_rcache_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (zone->conf.slow == NGX_CONF_UNSET_MSEC) {
+        zone->conf.slow = zone->conf.timeout / 2;
+    }
+
     zone->conf.tls.used = zone->conf.tls.enable || zone->conf.sentinel_tls;
 
     rv = ngx_http_rcache_tls_complete(cf, &zone->conf.tls, &name);
@@ -124,6 +128,7 @@ ngx_http_rcache_zone_create(ngx_conf_t *cf, ngx_str_t *name)
     zone->conf.zone = *name;
     zone->conf.connect_timeout = NGX_HTTP_RCACHE_CONNECT_TIMEOUT;
     zone->conf.timeout = NGX_HTTP_RCACHE_TIMEOUT;
+    zone->conf.slow = NGX_CONF_UNSET_MSEC;
     zone->conf.queue = NGX_HTTP_RCACHE_QUEUE;
     zone->keep = NGX_HTTP_RCACHE_KEEP;
 
@@ -267,6 +272,17 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
                                               &zone->conf.timeout);
     }
 
+    if (ngx_http_rcache_parameter(value, "slow=", &rest)) {
+
+        if (rest.len == 3 && ngx_strncmp(rest.data, "off", 3) == 0) {
+            zone->conf.slow = 0;
+            return NGX_CONF_OK;
+        }
+
+        return ngx_http_rcache_parameter_msec(cf, value, &rest,
+                                              &zone->conf.slow);
+    }
+
     if (ngx_http_rcache_parameter(value, "inactive=", &rest)) {
         return ngx_http_rcache_parameter_msec(cf, value, &rest,
                                               &zone->inactive);
@@ -296,6 +312,6 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
                                      "server=, cluster=, sentinel=, tls=, "
                                      "prefix=, user=, password=, "
                                      "password_file=, db=, connect_timeout=, "
-                                     "timeout=, queue=, inactive=, keep=, "
-                                     "purge= or ssl_...=");
+                                     "timeout=, slow=, queue=, inactive=, "
+                                     "keep=, purge= or ssl_...=");
 }

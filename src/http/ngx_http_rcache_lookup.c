@@ -65,7 +65,8 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
                                    : NGX_DONE;
 
         case NGX_HTTP_RCACHE_REFUSE:
-            return NGX_HTTP_GATEWAY_TIME_OUT;
+            return ctx->refusal ? (ngx_int_t) ctx->refusal
+                                : NGX_HTTP_GATEWAY_TIME_OUT;
 
         default:
             return NGX_DECLINED;
@@ -140,8 +141,12 @@ ngx_http_rcache_lookup_start(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return NGX_DONE;
     }
 
-    return (ctx->state == NGX_HTTP_RCACHE_REFUSE) ? NGX_HTTP_GATEWAY_TIME_OUT
-                                                  : NGX_DECLINED;
+    if (ctx->state == NGX_HTTP_RCACHE_REFUSE) {
+        return ctx->refusal ? (ngx_int_t) ctx->refusal
+                            : NGX_HTTP_GATEWAY_TIME_OUT;
+    }
+
+    return NGX_DECLINED;
 }
 
 
@@ -478,7 +483,14 @@ ngx_http_rcache_get(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
 ngx_int_t
 ngx_http_rcache_fill(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
+    ngx_int_t                    rc;
     ngx_http_rcache_loc_conf_t  *rlcf;
+
+    rc = ngx_http_rcache_fallback(r, ctx);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
 
     if (ctx->far) {
         ctx->reason = RCACHE_REASON_RANGE;

@@ -324,6 +324,7 @@ ngx_http_rcache_cluster_number(ngx_http_rcache_cluster_t *cluster,
                                         sh->port);
     if (node) {
         node->number = n;
+        node->breaker.sh = &cluster->sh->breakers[n];
         cluster->nodes[n] = node;
     }
 

@@ -24,9 +24,9 @@
 /*
  * The memory that workers share:
  *
- *     identity | version | serial | asked | down | nodes | slots
+ *     identity | version | serial | asked | down | breakers | nodes | slots
  *
- * All but asked and down is written and read under the
+ * All but asked, down and the breakers is written and read under the
  * lock.  A worker that is killed while it writes leaves a version of 0, which
  * means that there is nothing to read.
  */
@@ -58,6 +58,8 @@ typedef struct {
 
     /* of the node of that number: which workers may log what */
     ngx_atomic_t               down[NGX_HTTP_RCACHE_NODES];
+
+    ngx_http_rcache_breaker_sh_t  breakers[NGX_HTTP_RCACHE_NODES];
 
     ngx_http_rcache_map_t      map;
 } ngx_http_rcache_cluster_sh_t;

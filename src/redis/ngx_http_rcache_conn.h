@@ -27,6 +27,7 @@
 #include <ngx_event.h>
 #include <ngx_event_connect.h>
 #include <hiredis/hiredis.h>
+#include "ngx_http_rcache_breaker.h"
 #include "ngx_http_rcache_redis.h"
 
 
@@ -207,6 +208,8 @@ struct ngx_http_rcache_node_s {
 
     ngx_msec_t                     backoff;    /* milliseconds; 0: well */
     ngx_msec_t                     retry_at;
+
+    ngx_http_rcache_breaker_t      breaker;
 
     unsigned                       seed:1;     /* of the configuration */
     unsigned                       sentinel:1;

@@ -31,6 +31,7 @@ ngx_http_rcache_node_init(ngx_http_rcache_redis_t *redis,
     ngx_uint_t  i;
 
     node->redis = redis;
+    node->breaker.sh = &node->breaker.own;
     node->number = NGX_HTTP_RCACHE_NO_NODE;
 
     if (server) {
@@ -86,7 +87,11 @@ ngx_http_rcache_node_submit(ngx_http_rcache_node_t *node,
         return NGX_DECLINED;
     }
 
-    if (ngx_http_rcache_node_available(node, conn) != NGX_OK) {
+    if ((node->breaker.sh->open
+         && !op->internal
+         && ngx_http_rcache_breaker_pass(&node->breaker) != NGX_OK)
+        || ngx_http_rcache_node_available(node, conn) != NGX_OK)
+    {
         op->status = NGX_HTTP_RCACHE_OP_DOWN;
         return NGX_DECLINED;
     }

@@ -472,6 +472,15 @@ ngx_http_rcache_reader_done(ngx_http_rcache_conn_t *conn,
         }
     }
 
+    if (op->lane == NGX_HTTP_RCACHE_LANE_LOOKUP
+        && conn->state == NGX_HTTP_RCACHE_CONN_READY
+        && conn->push == NULL
+        && !op->internal)
+    {
+        ngx_http_rcache_breaker_answer(conn->node,
+                                       ngx_current_msec - op->since);
+    }
+
     serial = conn->serial;
 
     if (reply

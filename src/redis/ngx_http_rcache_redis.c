@@ -34,8 +34,20 @@ ngx_http_rcache_redis_create(ngx_cycle_t *cycle,
                   rcf->topology == NGX_HTTP_RCACHE_TOPOLOGY_SENTINEL
                   ? NULL : rcf->servers.elts);
 
-    if (rcf->topology == NGX_HTTP_RCACHE_TOPOLOGY_SENTINEL) {
+    switch (rcf->topology) {
+
+    case NGX_HTTP_RCACHE_TOPOLOGY_SINGLE:
+        redis->node.breaker.sh = rcf->shared;
+        break;
+
+    case NGX_HTTP_RCACHE_TOPOLOGY_SENTINEL:
+        redis->node.breaker.sh =
+                    &((ngx_http_rcache_sentinel_sh_t *) rcf->shared)->breaker;
         redis->node.name = rcf->url;
+        break;
+
+    default: /* NGX_HTTP_RCACHE_TOPOLOGY_CLUSTER: each node has one */
+        break;
     }
 
     ngx_http_rcache_conn_init(&redis->push.conn, &redis->node);
@@ -101,7 +113,7 @@ ngx_http_rcache_redis_shared_size(ngx_http_rcache_redis_conf_t *rcf)
         return sizeof(ngx_http_rcache_sentinel_sh_t);
     }
 
-    return 0;
+    return sizeof(ngx_http_rcache_breaker_sh_t);
 }
 
 
@@ -112,6 +124,8 @@ ngx_http_rcache_op_submit(ngx_http_rcache_redis_t *redis,
     ngx_http_rcache_node_t  *node;
 
     node = &redis->node;
+
+    op->since = ngx_current_msec;
 
     if (redis->sentinel) {
         ngx_http_rcache_sentinel_sync(redis->sentinel);

@@ -113,6 +113,8 @@ typedef struct {
 
     ngx_msec_t                 connect_timeout;  /* connect and handshake */
     ngx_msec_t                 timeout;          /* of a command */
+    ngx_msec_t                 slow;             /* an answer that takes
+                                                    longer; 0: none is */
     ngx_uint_t                 queue;            /* operations a lane */
 
     /*

@@ -476,6 +476,7 @@ ngx_http_rcache_sentinel_believe(ngx_http_rcache_sentinel_t *sentinel,
 
             sh->version = 0;
             sh->master = *master;
+            sh->breaker.open = 0;
             sh->serial++;
             sh->version = sh->serial;
         }

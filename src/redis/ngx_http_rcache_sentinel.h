@@ -43,6 +43,7 @@ typedef struct {
     ngx_atomic_t                   serial;
     ngx_atomic_t                   asked;      /* in ngx_current_msec */
     ngx_http_rcache_master_t       master;
+    ngx_http_rcache_breaker_sh_t   breaker;    /* of the master */
 } ngx_http_rcache_sentinel_sh_t;
 
 

@@ -86,6 +86,11 @@ ngx_http_rcache_slots_sync(ngx_http_rcache_cluster_t *cluster)
 
         if (node->number != NGX_HTTP_RCACHE_NO_NODE) {
             cluster->nodes[node->number] = node;
+            node->breaker.sh = &sh->breakers[node->number];
+
+        } else {
+            node->breaker.own.open = 0;
+            node->breaker.sh = &node->breaker.own;
         }
     }
 
@@ -425,6 +430,7 @@ ngx_http_rcache_slots_publish(ngx_http_rcache_cluster_t *cluster)
 
         for (i = 0; i < NGX_HTTP_RCACHE_NODES; i++) {
             sh->down[i] = down[i];
+            sh->breakers[i].open = 0;
         }
 
         sh->serial++;

@@ -22,10 +22,11 @@
 
 #include "ngx_http_rcache_flights.h"
 #include "ngx_http_rcache_purges.h"
+#include "ngx_http_rcache_places.h"
 #include "ngx_http_rcache_uses.h"
 
 
-#define NGX_HTTP_RCACHE_SHM_LAYOUT  4
+#define NGX_HTTP_RCACHE_SHM_LAYOUT  5
 
 
 /* what can be wrong, each for itself */
@@ -49,6 +50,8 @@ typedef struct {
     ngx_http_rcache_uses_t        *uses;
     ngx_http_rcache_flights_sh_t  *flights;
     ngx_http_rcache_purges_t      *purges;
+
+    ngx_http_rcache_places_t       places;    /* while Redis is away */
 
     /* of the Redis room, which alone knows what is in it */
     void          *redis;

@@ -34,6 +34,7 @@ use RCache::Nginx;
 use RCache::Origin;
 use RCache::Raw;
 use RCache::Redis;
+use RCache::Relay;
 use RCache::Throng;
 use RCache::Util qw(wait_for free_port slurp spit spawn stop_pid patience);
 
@@ -160,6 +161,22 @@ sub throng {
     $self->set($name => $origin->addr());
 
     return $origin;
+}
+
+
+# A started relay to a port of this machine; %%NAME%% is its port.
+
+sub relay {
+    my ($self, $to, %o) = @_;
+
+    my $name = delete $o{name} || 'RELAY';
+    my $relay = RCache::Relay->new(dir => "$self->{dir}/" . lc $name,
+                                   to => $to, %o);
+
+    push @{ $self->{started} }, $relay;
+    $self->set($name => $relay->port());
+
+    return $relay;
 }
 
 
