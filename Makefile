@@ -2,7 +2,8 @@
 #
 # Variables: NGINX (the nginx that the module is for), NGINX_SRC and
 # NGINX_CONFIGURE_ARGS (another one's sources and its configure arguments),
-# CC, DESTDIR; make fuzz takes FUZZ_SECONDS, make test FUZZ_RUNS, make run
+# CC, DESTDIR; make chaos takes RCACHE_CHAOS (seconds) and RCACHE_SEED,
+# make fuzz FUZZ_SECONDS, make test FUZZ_RUNS, make run
 # PORT, UPSTREAM and REDIS.
 
 ifneq ($(origin CC), default)
@@ -34,6 +35,13 @@ check: all
 	@build-aux/prove.sh "$${NGINX:-nginx}" \
 	    "$(CURDIR)/build/ngx_http_redis_proxy_cache_module.so" $(TESTS)
 
+# everything at once, by chance, for RCACHE_CHAOS seconds
+chaos: all
+	@RCACHE_CHAOS=$${RCACHE_CHAOS:-120} build-aux/prove.sh \
+	    "$${NGINX:-nginx}" \
+	    "$(CURDIR)/build/ngx_http_redis_proxy_cache_module.so" \
+	    t/redis_chaos.t
+
 asan:
 	@build-aux/asan.sh $(TESTS)
 
@@ -56,5 +64,5 @@ clean:
 
 .DEFAULT_GOAL = all
 
-.PHONY: all static install deps run test check asan test-matrix lint bench \
-        unit fuzz clean
+.PHONY: all static install deps run test check chaos asan test-matrix lint \
+        bench unit fuzz clean

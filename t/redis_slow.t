@@ -18,7 +18,7 @@ use RCache;
 my $bound = $ENV{ASAN_OPTIONS} ? 10 : 4;
 
 my $t = RCache->new();
-my $redis = $t->redis(config => [ 'enable-debug-command yes' ]);
+my $redis = $t->redis();
 my $relay = $t->relay($redis->port);
 my $origin = $t->throng(\&origin);
 
@@ -99,8 +99,6 @@ for (
       sub { $relay->set('') } ],
     [ 'CLIENT PAUSE', sub { $redis->cmd(qw(CLIENT PAUSE 3000 ALL)) },
       sub { } ],
-    [ 'DEBUG SLEEP', sub { $redis->conn()->send_command(qw(DEBUG SLEEP 3)) },
-      sub { $redis->conn()->value() } ],
 ) {
     my ($name, $break, $mend) = @$_;
 

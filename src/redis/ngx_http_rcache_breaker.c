@@ -18,7 +18,7 @@
 #define NGX_HTTP_RCACHE_BREAKER_ENOUGH     10
 
 #define NGX_HTTP_RCACHE_BREAKER_PAUSE      500
-#define NGX_HTTP_RCACHE_BREAKER_PAUSE_MAX  8000
+#define NGX_HTTP_RCACHE_BREAKER_PAUSE_MAX  4000
 
 
 static void ngx_http_rcache_breaker_slow(ngx_http_rcache_node_t *node);
