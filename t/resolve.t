@@ -82,6 +82,15 @@ ok(hits('/d'), 'the name has gone: what is known is used');
 
 is($nginx->get('/a')->status, 200, 'after all of that, an answer');
 
+# a failover in which the old master stays, as a replica, and keeps its
+# connections: it is the name that tells where the new one is
+
+$one->start();
+$two->cmd('REPLICAOF', '127.0.0.1', $one->port);
+point('127.0.0.1');
+ok(hits('/e'), 'a master that became a replica: its name is resolved again');
+ok($one->exists('api:{http://localhost/e}'), 'to the new one');
+
 stop_pid($dns_pid, 'KILL');
 $t->done();
 

@@ -105,6 +105,7 @@ ngx_http_rcache_server_complete(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone)
     char                          *rv;
     ngx_str_t                     *urls;
     ngx_uint_t                     i;
+    ngx_http_rcache_server_t      *servers;
     ngx_http_rcache_redis_conf_t  *rcf;
 
     rcf = &zone->conf;
@@ -117,17 +118,6 @@ ngx_http_rcache_server_complete(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone)
     }
 
     urls = zone->urls.elts;
-
-    if (zone->urls.nelts > 1
-        && rcf->topology == NGX_HTTP_RCACHE_TOPOLOGY_SINGLE)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"redis_proxy_cache_zone\" \"%V\" has %ui "
-                           "servers, expected one server= a zone, "
-                           "cluster=on or sentinel=",
-                           &zone->name, zone->urls.nelts);
-        return NGX_CONF_ERROR;
-    }
 
     if (zone->tls != NGX_CONF_UNSET
         && rcf->topology != NGX_HTTP_RCACHE_TOPOLOGY_SENTINEL)
@@ -144,6 +134,19 @@ ngx_http_rcache_server_complete(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone)
         if (rv != NGX_CONF_OK) {
             return rv;
         }
+    }
+
+    servers = rcf->servers.elts;
+
+    if (rcf->servers.nelts > 1
+        && rcf->topology == NGX_HTTP_RCACHE_TOPOLOGY_SINGLE)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"redis_proxy_cache_zone\" \"%V\" has another "
+                           "\"server=%V\", expected one server= a zone, "
+                           "cluster=on or sentinel=",
+                           &zone->name, &servers[1].url);
+        return NGX_CONF_ERROR;
     }
 
     if (rcf->topology == NGX_HTTP_RCACHE_TOPOLOGY_SENTINEL) {

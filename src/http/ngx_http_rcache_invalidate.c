@@ -129,6 +129,8 @@ ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
             return RCACHE_REASON_NO_MEMORY;
         }
 
+        op->must = 1;
+
         reason = ngx_http_rcache_write(ctx->zone, op, ctx, &keys[i]);
 
         if (reason != RCACHE_REASON_NONE) {

@@ -208,6 +208,7 @@ struct ngx_http_rcache_node_s {
 
     ngx_msec_t                     backoff;    /* milliseconds; 0: well */
     ngx_msec_t                     retry_at;
+    ngx_msec_t                     renewed_at; /* its address, see ..._renew */
 
     ngx_http_rcache_breaker_t      breaker;
 
@@ -279,6 +280,13 @@ ngx_uint_t ngx_http_rcache_node_busy(ngx_http_rcache_node_t *node);
 
 /* closes its lanes; what they hold ends with DOWN */
 void ngx_http_rcache_node_close(ngx_http_rcache_node_t *node);
+
+/*
+ * The server says that it is a replica.  NGX_OK: its name may stand for another
+ * one by now, so new connections are wanted; NGX_DECLINED: it does not, or that
+ * was done a moment ago.
+ */
+ngx_int_t ngx_http_rcache_node_renew(ngx_http_rcache_node_t *node);
 
 /* it has another address: lanes that wait for one go on, the others close */
 void ngx_http_rcache_node_moved(ngx_http_rcache_node_t *node);

@@ -18,6 +18,10 @@
 #include "ngx_http_rcache_sentinel.h"
 
 
+/* milliseconds */
+#define NGX_HTTP_RCACHE_RENEW_PAUSE  5000
+
+
 static ngx_int_t ngx_http_rcache_node_available(ngx_http_rcache_node_t *node,
     ngx_http_rcache_conn_t *conn);
 static void ngx_http_rcache_node_notify(ngx_http_rcache_node_t *node,
@@ -89,6 +93,7 @@ ngx_http_rcache_node_submit(ngx_http_rcache_node_t *node,
 
     if ((node->breaker.sh->open
          && !op->internal
+         && !op->must
          && ngx_http_rcache_breaker_pass(&node->breaker) != NGX_OK)
         || ngx_http_rcache_node_available(node, conn) != NGX_OK)
     {
@@ -302,6 +307,34 @@ ngx_http_rcache_node_close(ngx_http_rcache_node_t *node)
             ngx_http_rcache_conn_close(&node->lanes[i]);
         }
     }
+}
+
+
+/*
+ * Where a name stands for the master it is the name that moves at a failover,
+ * while the old one, a replica by now, keeps its connections.
+ */
+
+ngx_int_t
+ngx_http_rcache_node_renew(ngx_http_rcache_node_t *node)
+{
+    if (node->redis->conf->resolver == NULL
+        || node->host.len == 0
+        || ngx_http_rcache_host_is_literal(&node->host)
+        || (node->renewed_at
+            && ngx_current_msec - node->renewed_at
+               < NGX_HTTP_RCACHE_RENEW_PAUSE))
+    {
+        return NGX_DECLINED;
+    }
+
+    node->renewed_at = ngx_current_msec;
+
+    ngx_log_error(NGX_LOG_NOTICE, node->redis->log, 0,
+                  "redis \"%V\" is a replica, its name is resolved again",
+                  &node->name);
+
+    return NGX_OK;
 }
 
 

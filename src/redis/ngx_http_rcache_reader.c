@@ -446,6 +446,17 @@ ngx_http_rcache_reader_elsewhere(ngx_http_rcache_conn_t *conn,
         return NGX_OK;
     }
 
+    if (conn->redis->conf->topology == NGX_HTTP_RCACHE_TOPOLOGY_SINGLE
+        && reply->str.len >= 8
+        && ngx_strncmp(reply->str.data, "READONLY", 8) == 0
+        && ngx_http_rcache_node_renew(conn->node) == NGX_OK)
+    {
+        ngx_http_rcache_op_finish(op, reply);
+
+        ngx_http_rcache_node_close(conn->node);
+        return NGX_OK;
+    }
+
     return NGX_DECLINED;
 }
 

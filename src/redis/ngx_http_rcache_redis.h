@@ -189,6 +189,9 @@ struct ngx_http_rcache_op_s {
 
     unsigned                   status:3;       /* ..._op_status_e */
     unsigned                   keep:1;
+    unsigned                   must:1;         /* a slow server gets it, too:
+                                                  what is to go is not to stay
+                                                  because of that */
 
     /* private */
 
