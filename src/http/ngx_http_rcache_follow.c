@@ -338,6 +338,10 @@ ngx_http_rcache_follow_send(ngx_http_rcache_follow_t *follow,
         return NGX_ERROR;
     }
 
+    /* where in XREAD and XINFO it stands, nobody else knows */
+
+    op->key = follow->key;
+
     data->follow = follow;
     data->n = n;
 
