@@ -49,6 +49,8 @@ my $conf = <<'CONF';
             proxy_pass               http://%%ORIGIN%%;
             proxy_buffering          off;
             redis_proxy_cache_purge  $purge;
+
+            redis_proxy_cache_segment_size  4k;
         }
 
         location /closed/ {
@@ -138,7 +140,8 @@ for (
     is($_->get($uri)->body, $old, "$kind \"$value\": $uri stays") for @nginx;
 }
 
-# in flight: the fetch has begun, and the purge comes before its end
+# in flight: the fetch has begun, and the purge comes before its end, when
+# nothing of the response is there yet, or between the segments of its body
 
 for my $name (sort grep { !/Redis/ } keys %way) {
     for my $step (qw(head body)) {
@@ -152,6 +155,8 @@ for my $name (sort grep { !/Redis/ } keys %way) {
             $origin->say("$uri-1-head");
             1 while $c->{in} !~ /begin/ && $c->fill();
             like($c->{in}, qr/begin/, 'its body begins');
+            ok(wait_for { () = $redis->keys("api:{$uri}:s:*") },
+               'segments of it are in Redis');
         }
 
         $way{$name}->($two, $uri);
@@ -306,8 +311,8 @@ sub origin {
     return response(405, [ ], 'no') if $req->method ne 'GET';
 
     if ($uri =~ m{^/held/}) {
-        my $whole = response(200, \@headers, $body . 'x' x 1000);
-        my $at = length($whole) - 900;
+        my $whole = response(200, \@headers, $body . 'x' x 40000);
+        my $at = length($whole) - 20000;
 
         return (\"$uri-$i-head", substr($whole, 0, $at),
                 \"$uri-$i-body", substr($whole, $at));
