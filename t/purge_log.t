@@ -121,6 +121,21 @@ isnt($four->get('/trimmed/1')->body, $old,
      'a trimmed log: what was purged before is not served');
 is($one->get('/trimmed/2')->body, $older, 'who followed has what was not');
 
+# large records, a lot of them at once
+
+my @large = map { (tag => "large-$_" . 'x' x 200) } 1 .. 500;
+$old = fill($one, '/large/1');
+record(@large, tag => "n$_") for 1 .. 120;
+record(@large, tag => 'tag-/large/1', soft => 0, tag => 'x');
+
+my $large = $t->nginx($conf, workers => 1, settle => 0);
+isnt($large->get('/large/1')->body, $old, 'large records: all are read');
+ok(wait_for { $large->get('/large/2')->verdict eq 'HIT -' },
+   'and it serves what it has');
+ok(!$large->lines(qr/is down/), 'by connections that last');
+$_->tolerate(qr/has lost purges/) for $large;
+ok($large->stop(), 'and that is all of it');
+
 # a server that went back in time: a replica that had not got it all
 
 $old = fill($one, '/back/1');

@@ -282,10 +282,6 @@ ngx_http_rcache_purge_request_done(void *data, ngx_int_t rc)
 
         rc = ngx_http_send_header(r);
 
-        if (rc == NGX_OK || rc > NGX_OK) {
-            rc = ngx_http_send_special(r, NGX_HTTP_LAST);
-        }
-
     } else {
         rc = NGX_HTTP_SERVICE_UNAVAILABLE;
     }

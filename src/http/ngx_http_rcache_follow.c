@@ -34,10 +34,10 @@
 #define NGX_HTTP_RCACHE_FOLLOW_LOOK   200
 #define NGX_HTTP_RCACHE_FOLLOW_RETRY  100
 
-/* records at once, bytes of them */
+/* records at once, bytes of them: large ones all have to fit */
 
-#define NGX_HTTP_RCACHE_FOLLOW_COUNT  500
-#define NGX_HTTP_RCACHE_FOLLOW_MAX    (8 * 1024 * 1024)
+#define NGX_HTTP_RCACHE_FOLLOW_COUNT  100
+#define NGX_HTTP_RCACHE_FOLLOW_MAX    (64 * 1024 * 1024)
 
 /* a log without an "entries-added", before Redis 7, may have been trimmed */
 
