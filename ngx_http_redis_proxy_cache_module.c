@@ -178,6 +178,20 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       0,
       NULL },
 
+    { ngx_string("redis_proxy_cache_compress"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_rcache_set_compress,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_compress_types"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_types_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, body.types_keys),
+      &ngx_http_rcache_compress_types[0] },
+
     { ngx_string("redis_proxy_cache_budget"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_rcache_set_msec,

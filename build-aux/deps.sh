@@ -16,6 +16,8 @@ suite=
 for group in "$@"; do
     case $group in
     build)
+        packages="$packages zlib1g-dev libzstd-dev"
+
         packages="$packages gcc libc6-dev make libhiredis-dev libssl-dev
                   libpcre2-dev libxxhash-dev libyajl-dev"
 

@@ -43,7 +43,7 @@
 
 
 static size_t rcache_entry_fixed(const rcache_entry_t *e);
-static size_t rcache_entry_segmented(uint32_t flags);
+static size_t rcache_entry_stored(uint32_t flags);
 static void rcache_entry_put_blocks(u_char *p, const rcache_entry_t *e);
 static int rcache_entry_get_blocks(rcache_entry_t *e, u_char *p,
     u_char *last);
@@ -70,7 +70,7 @@ rcache_entry_fixed(const rcache_entry_t *e)
 {
     size_t  len;
 
-    len = rcache_entry_segmented(e->flags);
+    len = rcache_entry_stored(e->flags);
 
     if (e->flags & RCACHE_ENTRY_TAGS) {
         len += 2 + e->tags.len;
@@ -84,16 +84,24 @@ rcache_entry_fixed(const rcache_entry_t *e)
 }
 
 
-/* what has the same length in all */
+/* what has the same length in all: the blocks of _STORED */
 
 static size_t
-rcache_entry_segmented(uint32_t flags)
+rcache_entry_stored(uint32_t flags)
 {
+    size_t  len;
+
+    len = RCACHE_ENTRY_FIXED;
+
     if (flags & RCACHE_ENTRY_SEGMENTED) {
-        return RCACHE_ENTRY_FIXED + RCACHE_SEGMENTS_BLOCK;
+        len += RCACHE_SEGMENTS_BLOCK;
     }
 
-    return RCACHE_ENTRY_FIXED;
+    if (flags & RCACHE_ENTRY_CODED) {
+        len += RCACHE_CODING_BLOCK;
+    }
+
+    return len;
 }
 
 
@@ -147,6 +155,10 @@ rcache_entry_put_blocks(u_char *p, const rcache_entry_t *e)
         p = rcache_segments_put(p, &e->segments);
     }
 
+    if (e->flags & RCACHE_ENTRY_CODED) {
+        p = rcache_coding_put(p, &e->coding);
+    }
+
     if (e->flags & RCACHE_ENTRY_TAGS) {
         rcache_put16(p, (uint16_t) (e->tags.len / RCACHE_TAG_SIZE));
         p = rcache_put_str(p + 2, &e->tags);
@@ -184,7 +196,7 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     fixed = rcache_get16(data + RCACHE_ENTRY_AT_LENGTH);
     e->flags = rcache_get32(data + RCACHE_ENTRY_AT_FLAGS);
 
-    if (fixed < rcache_entry_segmented(e->flags) || fixed > len) {
+    if (fixed < rcache_entry_stored(e->flags) || fixed > len) {
         return RCACHE_ENTRY_CORRUPT;
     }
 
@@ -219,6 +231,18 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
         return RCACHE_ENTRY_CORRUPT;
     }
 
+    e->coding.coding = RCACHE_CODING_NONE;
+    e->plain = 0;
+    e->passed = 0;
+
+    if (e->flags & RCACHE_ENTRY_CODED) {
+        rcache_coding_get(&e->coding, data + RCACHE_ENTRY_FIXED);
+
+        if (!rcache_coding_valid(&e->coding)) {
+            return RCACHE_ENTRY_CORRUPT;
+        }
+    }
+
     e->body.data = p;
     e->body.len = rest;
 
@@ -235,7 +259,7 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     e->created = (int64_t) rcache_get64(data + RCACHE_ENTRY_AT_CREATED);
     e->lifetime = (int64_t) rcache_get64(data + RCACHE_ENTRY_AT_LIFETIME);
 
-    p = data + rcache_entry_segmented(e->flags);
+    p = data + rcache_entry_stored(e->flags);
 
     if (rcache_entry_get_blocks(e, p, data + fixed) != RCACHE_OK
         || !rcache_entry_valid(e))
@@ -307,6 +331,7 @@ static int
 rcache_entry_valid(const rcache_entry_t *e)
 {
     if (e->created < 0
+        || (e->flags & RCACHE_ENTRY_STORED) == RCACHE_ENTRY_STORED
         || e->head.len > RCACHE_HEAD_MAX
         || e->variant.len > RCACHE_VARIANT_SIZE
         || (e->vary.len && !rcache_vary_valid(&e->vary))

@@ -46,6 +46,7 @@
 #define _RCACHE_ENTRY_H_INCLUDED_
 
 
+#include "rcache_coding.h"
 #include "rcache_core.h"
 #include "rcache_head.h"
 #include "rcache_segment.h"
@@ -84,6 +85,12 @@
 /* the body is in segments, see rcache_segment.h */
 #define RCACHE_ENTRY_SEGMENTED        0x0040
 
+/* the body is compressed, see rcache_coding.h */
+#define RCACHE_ENTRY_CODED            0x0080
+
+/* what is said of the stored body, and not of the response */
+#define RCACHE_ENTRY_STORED  (RCACHE_ENTRY_SEGMENTED|RCACHE_ENTRY_CODED)
+
 
 typedef struct {
     int64_t            created;   /* milliseconds since the epoch */
@@ -100,6 +107,12 @@ typedef struct {
 
     rcache_segments_t  segments;  /* count 0: none */
     uint64_t           position;  /* if _POSITION; decode sets it to 0 */
+    rcache_coding_t    coding;    /* RCACHE_CODING_NONE: as it came */
+
+    /* of a coded body that is being served; set to 0 by decode */
+
+    unsigned           plain:1;   /* body is the decoded one */
+    unsigned           passed:1;  /* the client takes it as it is */
 
     rcache_str_t       tags;      /* if _TAGS: hashes; decode sets it empty */
     rcache_str_t       key;

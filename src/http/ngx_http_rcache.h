@@ -637,6 +637,15 @@ u_char *ngx_http_rcache_head_write(ngx_http_request_t *r,
 ngx_int_t ngx_http_rcache_head_restore(ngx_http_request_t *r,
     rcache_entry_t *entry);
 
+/*
+ * ngx_http_rcache_compress.c: the part of it for a body that is kept
+ * compressed.  entry->body is the decoded one, unless the client accepts it as
+ * it is: then the header says so.  As restore; NGX_DECLINED: it is damaged.
+ */
+
+ngx_int_t ngx_http_rcache_coded(ngx_http_request_t *r,
+    rcache_entry_t *entry);
+
 /* ngx_http_rcache_filter.c */
 
 ngx_int_t ngx_http_rcache_filter_init(ngx_conf_t *cf);

@@ -118,6 +118,18 @@ ngx_int_t ngx_http_rcache_stream_write(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 void ngx_http_rcache_stream_drop(ngx_http_rcache_ctx_t *ctx);
 
+/*
+ * ngx_http_rcache_compress.c.
+ *
+ * compressible: may the body of the response in r->headers_out be kept
+ * compressed?  compress: the body, of that size, in one buffer from the pool;
+ * NULL if it would not be much smaller.
+ */
+
+ngx_uint_t ngx_http_rcache_compressible(ngx_http_request_t *r);
+ngx_buf_t *ngx_http_rcache_compress(ngx_pool_t *pool,
+    ngx_http_rcache_body_conf_t *conf, ngx_chain_t *in, size_t size);
+
 /* ngx_http_rcache_lookup.c */
 
 void ngx_http_rcache_probed(ngx_http_rcache_ctx_t *ctx,

@@ -19,13 +19,27 @@ typedef struct {
     size_t  min_size;
     size_t  in_flight;            /* of a request, on its way to Redis */
     size_t  in_flight_all;        /* of a worker, in all zones' requests */
+
+    ngx_uint_t    compress;       /* RCACHE_CODING_* */
+    ngx_int_t     level;
+    size_t        min_length;
+    ngx_uint_t    pass;           /* to clients that accept it */
+    ngx_hash_t    types;
+    ngx_array_t  *types_keys;
 } ngx_http_rcache_body_conf_t;
+
+
+/* those of redis_proxy_cache_compress_types that need not be named */
+
+extern ngx_str_t  ngx_http_rcache_compress_types[];
 
 
 void ngx_http_rcache_body_conf_create(ngx_http_rcache_body_conf_t *conf);
 char *ngx_http_rcache_body_conf_merge(ngx_conf_t *cf,
     ngx_http_rcache_body_conf_t *prev, ngx_http_rcache_body_conf_t *conf);
 
+char *ngx_http_rcache_set_compress(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_rcache_set_segment(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_rcache_set_in_flight(ngx_conf_t *cf, ngx_command_t *cmd,

@@ -37,6 +37,7 @@ struct ngx_http_rcache_capture_s {
     size_t                     limit;
     size_t                     min;
     size_t                     segment;
+    ngx_http_rcache_body_conf_t  *compress; /* NULL: do not */
     size_t                     size;        /* of the body so far */
 };
 
@@ -60,6 +61,8 @@ static rcache_reason_e ngx_http_rcache_capture_upload(
     ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx);
 static rcache_reason_e ngx_http_rcache_capture_add(
     ngx_http_rcache_capture_t *capture, size_t size);
+static void ngx_http_rcache_capture_compress(
+    ngx_http_rcache_capture_t *capture);
 static size_t ngx_http_rcache_capture_next(void *data, const u_char **p);
 static ngx_chain_t *ngx_http_rcache_capture_entry(
     ngx_http_rcache_capture_t *capture);
@@ -304,6 +307,10 @@ ngx_http_rcache_capture_alloc(ngx_http_request_t *r,
     capture->limit = rlcf->max_size;
     capture->min = rlcf->body.min_size;
     capture->segment = rlcf->body.segment;
+
+    if (ngx_http_rcache_compressible(r)) {
+        capture->compress = &rlcf->body;
+    }
 
     capture->head = ngx_alloc_chain_link(op->pool);
     if (capture->head == NULL) {
@@ -598,6 +605,12 @@ ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture,
         capture->entry.flags |= RCACHE_ENTRY_SEGMENTED;
     }
 
+    if (capture->upload == NULL && capture->compress
+        && capture->size >= capture->compress->min_length)
+    {
+        ngx_http_rcache_capture_compress(capture);
+    }
+
     payload = ngx_http_rcache_capture_entry(capture);
 
     if (payload == NULL) {
@@ -620,6 +633,33 @@ failed:
     ngx_http_rcache_capture_drop(capture);
 
     return reason;
+}
+
+
+/* the body in a chain of one buffer; as it was, if that is as good */
+
+static void
+ngx_http_rcache_capture_compress(ngx_http_rcache_capture_t *capture)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    cl = capture->head->next;
+
+    b = ngx_http_rcache_compress(capture->op->pool, capture->compress, cl,
+                                 capture->size);
+    if (b == NULL) {
+        return;
+    }
+
+    capture->entry.flags |= RCACHE_ENTRY_CODED;
+    capture->entry.coding.coding = (unsigned) capture->compress->compress;
+    capture->entry.coding.length = capture->size;
+
+    capture->size = b->last - b->pos;
+
+    cl->buf = b;
+    cl->next = NULL;
 }
 
 

@@ -7,6 +7,32 @@
 #include "ngx_http_rcache_body.h"
 
 
+static char *ngx_http_rcache_compress_parameter(ngx_conf_t *cf,
+    ngx_http_rcache_body_conf_t *conf, ngx_str_t *value);
+
+
+/* what an API or a site says in text; text/html is always among them */
+
+ngx_str_t  ngx_http_rcache_compress_types[] = {
+    ngx_string("text/html"),
+    ngx_string("text/plain"),
+    ngx_string("text/css"),
+    ngx_string("text/csv"),
+    ngx_string("text/xml"),
+    ngx_string("text/javascript"),
+    ngx_string("application/json"),
+    ngx_string("application/ld+json"),
+    ngx_string("application/problem+json"),
+    ngx_string("application/graphql-response+json"),
+    ngx_string("application/javascript"),
+    ngx_string("application/xml"),
+    ngx_string("application/rss+xml"),
+    ngx_string("application/atom+xml"),
+    ngx_string("image/svg+xml"),
+    ngx_null_string
+};
+
+
 void
 ngx_http_rcache_body_conf_create(ngx_http_rcache_body_conf_t *conf)
 {
@@ -14,6 +40,7 @@ ngx_http_rcache_body_conf_create(ngx_http_rcache_body_conf_t *conf)
     conf->min_size = NGX_CONF_UNSET_SIZE;
     conf->in_flight = NGX_CONF_UNSET_SIZE;
     conf->in_flight_all = NGX_CONF_UNSET_SIZE;
+    conf->compress = NGX_CONF_UNSET_UINT;
 }
 
 
@@ -27,6 +54,22 @@ ngx_http_rcache_body_conf_merge(ngx_conf_t *cf,
                               4 * 1024 * 1024);
     ngx_conf_merge_size_value(conf->in_flight_all, prev->in_flight_all,
                               16 * 1024 * 1024);
+
+    if (conf->compress == NGX_CONF_UNSET_UINT) {
+        conf->compress = (prev->compress == NGX_CONF_UNSET_UINT)
+                         ? RCACHE_CODING_NONE : prev->compress;
+        conf->level = prev->level;
+        conf->min_length = prev->min_length;
+        conf->pass = prev->pass;
+    }
+
+    if (ngx_http_merge_types(cf, &conf->types_keys, &conf->types,
+                             &prev->types_keys, &prev->types,
+                             ngx_http_rcache_compress_types)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
 
     /* one on its way, and the next one */
 
@@ -105,4 +148,97 @@ ngx_http_rcache_set_in_flight(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_rcache_set_compress(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_rcache_loc_conf_t *rlcf = conf;
+
+    ngx_str_t                    *value;
+    ngx_uint_t                    i;
+    ngx_http_rcache_body_conf_t  *body;
+
+    body = &rlcf->body;
+
+    if (body->compress != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0 && cf->args->nelts == 2) {
+        body->compress = RCACHE_CODING_NONE;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(value[1].data, "gzip") == 0) {
+        body->compress = RCACHE_CODING_GZIP;
+        body->level = 1;
+
+    } else if (ngx_strcmp(value[1].data, "zstd") == 0) {
+        body->compress = RCACHE_CODING_ZSTD;
+        body->level = 3;
+
+    } else {
+        return ngx_http_rcache_bad_value(cf, &value[1],
+                                         "gzip, zstd, or off alone");
+    }
+
+    body->min_length = 1024;
+    body->pass = 0;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+        if (ngx_http_rcache_compress_parameter(cf, body, &value[i])
+            != NGX_CONF_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_rcache_compress_parameter(ngx_conf_t *cf,
+    ngx_http_rcache_body_conf_t *conf, ngx_str_t *value)
+{
+    ssize_t     size;
+    ngx_str_t   rest;
+    ngx_int_t   n, max;
+
+    if (ngx_strcmp(value->data, "pass") == 0) {
+        conf->pass = 1;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_http_rcache_parameter(value, "level=", &rest)) {
+        n = ngx_atoi(rest.data, rest.len);
+        max = (conf->compress == RCACHE_CODING_GZIP) ? 9 : 19;
+
+        if (n < 1 || n > max) {
+            return ngx_http_rcache_bad_value(cf, value,
+                                        (max == 9) ? "a level from 1 to 9"
+                                                   : "a level from 1 to 19");
+        }
+
+        conf->level = n;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_http_rcache_parameter(value, "min_length=", &rest)) {
+        size = ngx_parse_size(&rest);
+
+        if (size == NGX_ERROR || size == 0) {
+            return ngx_http_rcache_bad_value(cf, value, "a size");
+        }
+
+        conf->min_length = size;
+        return NGX_CONF_OK;
+    }
+
+    return ngx_http_rcache_bad_value(cf, value,
+                                     "level=, min_length= or pass");
 }

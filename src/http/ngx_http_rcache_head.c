@@ -383,6 +383,14 @@ ngx_http_rcache_head_restore(ngx_http_request_t *r, rcache_entry_t *entry)
         r->headers_out.content_length_n = entry->body_len;
     }
 
+    if (entry->flags & RCACHE_ENTRY_CODED) {
+        rc = ngx_http_rcache_coded(r, entry);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
     return ngx_http_rcache_restore_age(r, entry);
 }
 

@@ -262,7 +262,7 @@ ngx_http_rcache_entry_init(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
                                     &ctx->key, entry->created);
     entry->age = (uint32_t) fresh->age;
     entry->fetch = (uint32_t) delay;
-    entry->flags = fresh->flags | (entry->flags & RCACHE_ENTRY_SEGMENTED);
+    entry->flags = fresh->flags | (entry->flags & RCACHE_ENTRY_STORED);
     entry->stale_while_revalidate = fresh->stale_while_revalidate;
     entry->stale_if_error = fresh->stale_if_error;
     entry->status = (uint16_t) resp->status;

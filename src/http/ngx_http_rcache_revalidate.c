@@ -57,6 +57,7 @@ void
 ngx_http_rcache_held_against(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx)
 {
+    uint64_t         length;
     ngx_str_t       *key;
     ngx_uint_t       n;
     rcache_field_t  *said;
@@ -72,8 +73,10 @@ ngx_http_rcache_held_against(ngx_http_request_t *r,
         return;
     }
 
-    if (rcache_update_contradicts(&ctx->entry.head, ctx->entry.body_len,
-                                  said, n))
+    length = (ctx->entry.flags & RCACHE_ENTRY_CODED)
+             ? ctx->entry.coding.length : ctx->entry.body_len;
+
+    if (rcache_update_contradicts(&ctx->entry.head, length, said, n))
     {
         key = ctx->entry.vary.len ? &ctx->variant_key : &ctx->redis_key;
 

@@ -465,6 +465,10 @@ ngx_http_rcache_stream_header(ngx_http_request_t *r,
     ngx_http_rcache_stream_t       *stream;
     ngx_http_rcache_stream_part_t  *part;
 
+    if (ctx->entry.passed) {
+        r->allow_ranges = 0;
+    }
+
     if (!(ctx->entry.flags & RCACHE_ENTRY_SEGMENTED)) {
         return;
     }

@@ -153,7 +153,7 @@ round_trip_of_extremes(void **state)
     e.age = UINT32_MAX;
     e.fetch = UINT32_MAX;
     e.flags = UINT32_MAX & ~(uint32_t) (RCACHE_ENTRY_VARY
-                                         |RCACHE_ENTRY_SEGMENTED);
+                                         |RCACHE_ENTRY_STORED);
     e.stale_while_revalidate = UINT32_MAX;
     e.stale_if_error = UINT32_MAX;
     e.status = 599;
