@@ -12,7 +12,8 @@
 
 
 #include "src/admin/ngx_http_rcache_admin.h"
-#include "src/http/ngx_http_rcache.h"
+#include "src/admin/ngx_http_rcache_status.h"
+#include "src/http/ngx_http_rcache_count.h"
 
 
 static ngx_int_t ngx_http_rcache_preconfiguration(ngx_conf_t *cf);
@@ -374,6 +375,34 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       0,
       NULL },
 
+    { ngx_string("redis_proxy_cache_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_rcache_set_status,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("redis_proxy_cache_server_timing"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, metrics.server_timing),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_explain"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_set_predicate_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, metrics.explain),
+      NULL },
+
+    { ngx_string("redis_proxy_cache_label"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_label,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("redis_proxy_cache_via"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_rcache_set_via,
@@ -505,6 +534,10 @@ ngx_http_rcache_create_main_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+    if (ngx_http_rcache_metrics_create_main(cf, rmcf) != NGX_OK) {
+        return NULL;
+    }
+
     return rmcf;
 }
 
@@ -561,6 +594,7 @@ ngx_http_rcache_create_loc_conf(ngx_conf_t *cf)
     ngx_http_rcache_fallback_create_conf(&conf->fallback);
     conf->early_refresh = NGX_CONF_UNSET_UINT;
 
+    ngx_http_rcache_metrics_create_loc(&conf->metrics);
     ngx_http_rcache_rules_create(&conf->rules);
     ngx_http_rcache_purge_create(&conf->purge);
     ngx_http_rcache_check_create(&conf->check);
@@ -649,6 +683,8 @@ ngx_http_rcache_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (ngx_http_rcache_merge_zone(cf, prev, conf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
+
+    ngx_http_rcache_metrics_merge_loc(cf, &prev->metrics, conf);
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 

@@ -34,6 +34,10 @@ for group in "$@"; do
                   libpcre2-dev nginx openssl perl redis-server redis-tools
                   valgrind zlib1g-dev"
 
+        # those that judge what is shown to them
+        packages="$packages chromium prometheus python3 python3-jsonschema
+                  python3-prometheus-client"
+
         # any node will do, and one of another origin may bring its npm
         command -v node > /dev/null || packages="$packages nodejs"
         command -v npm > /dev/null || packages="$packages npm"
@@ -94,14 +98,14 @@ fi
 say "installing$missing"
 
 
-# The packages of nginx and Redis start services on ports 80 and 6379.  We
-# start servers of our own, so nothing shall start here, unless there is
-# a policy already.
+# The packages of nginx, Redis and Prometheus start services on their ports.
+# We start servers of our own, so nothing shall start here, unless there is a
+# policy already.
 
 policy=/usr/sbin/policy-rc.d
 
 case " $missing " in
-*" nginx "* | *" redis-server "* | *" nginx-dev "*)
+*" nginx "* | *" redis-server "* | *" nginx-dev "* | *" prometheus "*)
     if [ ! -e $policy ]; then
         trap '$sudo rm -f $policy' EXIT
         trap 'exit 1' HUP INT TERM

@@ -325,6 +325,8 @@ sub check_docs {
         }
     }
 
+    check_metrics(\%directive, \%variable);
+
     # what a user reads or copies must exist
 
     for my $file ('README.md', $directives, $variables,
@@ -342,6 +344,51 @@ sub check_docs {
             {
                 complain($file, $n, "there is no directive $name");
             }
+        }
+    }
+}
+
+
+# The list of metrics and what users read of it.
+
+sub check_metrics {
+    my ($directive, $variable) = @_;
+
+    my $list = 'src/core/rcache_metrics.h';
+    my $docs = 'docs/metrics.md';
+    my %metric = (build => 1);
+    my $text = join "\n", lines($docs);
+
+    # X(ENUM, "name", ... "help text"); those of counters have a family first
+
+    my $code = join "\n", lines($list);
+
+    while ($code =~ /\bX\([A-Z_]+, "([a-z_]+)",/g) {
+        my ($name, $before) = ($1, substr $code, 0, $-[0]);
+
+        $metric{$name} = 1 + ($before =~ tr/\n//);
+    }
+
+    $metric{$1} = 1 while $code =~ /RCACHE_REDIS_TIME\s+"(\w+)"/g;
+
+    keys %metric > 20 or complain($list, 1, 'no metrics were found');
+
+    for my $name (sort keys %metric) {
+        if ($text !~ /`redis_proxy_cache_\Q$name\E(?:_total|_info)?`/) {
+            complain($list, $metric{$name}, "$name is not in $docs");
+        }
+    }
+
+    for (matches($docs, qr/`redis_proxy_cache_(\w+)/)) {
+        my ($n, $name) = @$_;
+
+        next if $directive->{"redis_proxy_cache_$name"}
+                || $variable->{"redis_proxy_cache_$name"};
+
+        $name =~ s/_(?:total|info|bucket|sum|count)$//;
+
+        if (!$metric{$name}) {
+            complain($docs, $n, "there is no metric $name");
         }
     }
 }

@@ -24,7 +24,7 @@ mkdir -p "$dir"
 {
     echo "$src" "$cc" "$args"
     "$cc" --version
-    cat "$root/config"
+    cat "$root/config" "$root/config.make"
     find -L "$src/auto" "$src/src" -type f -exec cat {} + | cksum
 } > "$dir/stamp.new"
 

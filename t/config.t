@@ -264,6 +264,33 @@ my @wrong = (
                  . ' redis_proxy_cache_status_header b;',
              'redis_proxy_cache_status_header', 'duplicate' ] } 'a', 'off'),
 
+    (map { [ 'zone', "redis_proxy_cache_label '$_';",
+             'redis_proxy_cache_label', "\"$_\"", 'letters' ] }
+        '', 'two words', '/path', 'a"b', 'a' x 64, "caf\xc3\xa9"),
+    [ 'zone', 'redis_proxy_cache_label a; redis_proxy_cache_label b;',
+        'redis_proxy_cache_label', 'duplicate' ],
+    [ 'zone', 'redis_proxy_cache_status; redis_proxy_cache_status;',
+        'redis_proxy_cache_status', 'duplicate' ],
+    [ 'zone', 'redis_proxy_cache_status json;', 'redis_proxy_cache_status',
+        'number of arguments' ],
+    (map { [ "redis_proxy_cache_zone api:1m $url labels=$_;", '',
+             'redis_proxy_cache_zone', "labels=$_", 'a number, 1 to 63' ] }
+        '', 0, 64, 'x'),
+    (map { [ "redis_proxy_cache_zone api:1m $url top_keys=$_;", '',
+             'redis_proxy_cache_zone', "top_keys=$_", 'a number, 1 to 256' ] }
+        '', 0, 257, 'x'),
+    [ 'zone', 'redis_proxy_cache_server_timing yes;',
+        'redis_proxy_cache_server_timing', '"yes"' ],
+    [ "redis_proxy_cache_zone api:32k $url;", '',
+        'redis_proxy_cache_zone', 'api:32k', 'at least' ],
+    [ "redis_proxy_cache_zone api:256k $url labels=63;", '',
+        'zone "api"', 'too small', 'at least' ],
+    [ "redis_proxy_cache_zone api:1m $url labels=1;"
+        . ' redis_proxy_cache api; server { listen 127.0.0.1:1;'
+        . ' location /a/ { redis_proxy_cache_label a; }'
+        . ' location /b/ { redis_proxy_cache_label b; } }', '',
+        'zone "api"', 'for 1 labels', 'labels=2' ],
+
     (map { [ 'zone', "redis_proxy_cache_via '$_';",
              'redis_proxy_cache_via', "\"$_\"", 'token' ] }
         '', 'two words', 'a,b'),
@@ -283,6 +310,20 @@ for (@wrong) {
         or diag("missing: @missing\n$said");
     like($said, qr{nginx\.conf:\d+|unknown "no_such"}, 'and the place');
     unlike($said, qr/secret/, 'but no password');
+}
+
+# the size that a message asks for is enough
+
+for my $small ('api:32k server', 'api:64k labels=9 server',
+               'api:256k labels=63 server')
+{
+    my ($zone) = "redis_proxy_cache_zone $small=redis://127.0.0.1;";
+    my (undef, $said) = check($zone, '');
+    my ($size) = $said =~ /at least (\d+)/;
+
+    ok($size, "too small: $small") or diag($said);
+    $zone =~ s/\d+k/$size/;
+    is((check($zone, ''))[0], 0, "$size bytes are not");
 }
 
 # a wrong URL is shown without its password
@@ -334,6 +375,14 @@ my @right = (
     [ 'zone', 'redis_proxy_cache_targeted_headers off;' ],
     [ 'zone', 'redis_proxy_cache_targeted_headers CDN-Cache-Control'
         . ' Surrogate-Control A B;' ],
+    (map { [ 'zone', "redis_proxy_cache_label $_;" ] }
+        'default', 'a', 'shop:v1.2_x-y', 'a' x 63),
+    [ 'zone', 'redis_proxy_cache_status;' ],
+    [ "redis_proxy_cache_zone api:1m $url labels=20;", '' ],
+    [ "redis_proxy_cache_zone api:1m $url top_keys=50;", '' ],
+    [ 'zone', 'redis_proxy_cache_explain $arg_a $arg_b;'
+        . ' redis_proxy_cache_server_timing on;' ],
+    [ "redis_proxy_cache_zone api:2m $url labels=63;", '' ],
     (map { [ 'zone', "redis_proxy_cache_status_header $_;" ] }
         'off', 'nginx', 'edge-1.example', 'A'),
     [ 'zone', 'redis_proxy_cache_lock off; redis_proxy_cache_lock_timeout 0;'

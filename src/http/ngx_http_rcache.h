@@ -31,6 +31,7 @@
 #include "ngx_http_rcache_lint.h"
 #include "../shm/ngx_http_rcache_health.h"
 #include "ngx_http_rcache_body_conf.h"
+#include "ngx_http_rcache_metrics.h"
 
 #include "ngx_http_rcache_purge.h"
 #include "ngx_http_rcache_fallback.h"
@@ -95,8 +96,11 @@ typedef struct {
                                                 revalidated */
     ngx_uint_t                     purge;    /* unsigned  purge:1;
                                                 the log is followed */
+    ngx_http_rcache_zone_labels_t  room;
 
     /* of this worker */
+    ngx_http_rcache_stats_t       *stats;
+    ngx_uint_t                    *labels;   /* their numbers in *stats */
     ngx_http_rcache_redis_t       *redis;
     ngx_http_rcache_follow_t      *follow;   /* NULL: it is not */
     ngx_http_rcache_flights_t     *flights;
@@ -121,6 +125,8 @@ typedef struct {
     ngx_uint_t                     purge;    /* unsigned  purge:1;
                                                 in every zone */
     ngx_http_rcache_lint_t         lint;
+    ngx_array_t                    labels;   /* ngx_str_t */
+    ngx_str_t                      policy;   /* of the dashboard */
 } ngx_http_rcache_main_conf_t;
 
 
@@ -168,6 +174,7 @@ typedef struct {
     ngx_http_handler_pt            handler;  /* what slices go around */
     ngx_str_t                      identity; /* in Cache-Status; empty: off */
     ngx_str_t                      via;      /* value of Via; empty: off */
+    ngx_http_rcache_metrics_conf_t metrics;
     ngx_http_rcache_rules_conf_t   rules;
     ngx_http_rcache_purge_conf_t   purge;
     ngx_http_rcache_fallback_conf_t  fallback;
@@ -222,6 +229,11 @@ typedef struct {
     size_t                         size;
     ngx_http_rcache_upload_t      *upload;   /* of the entry, or NULL */
     ngx_str_t                      base;     /* of a replaced one's segments */
+
+    ngx_http_rcache_stats_label_t *counts;   /* NULL: it is not a store */
+    uint64_t                       hash;     /* of the key */
+    int64_t                        expected; /* milliseconds */
+    ngx_uint_t                     renewal;
 } ngx_http_rcache_write_t;
 
 
@@ -290,6 +302,15 @@ struct ngx_http_rcache_ctx_s {
     size_t                         front;     /* of its body: the offset */
     u_char                         seen_data[12];
 
+    /* what is counted; times in microseconds, see count.c */
+    ngx_http_rcache_stats_label_t *counts;
+    uint64_t                       start;
+    uint64_t                       asked;     /* Redis, the last time */
+    uint64_t                       redis_time; /* of all lookups */
+    uint64_t                       fetching;  /* when that began */
+    uint64_t                       first;     /* byte of the response */
+    rcache_reason_e                missed;    /* why it was no hit */
+
     /* the client's header lines while the conditional ones are hidden */
     ngx_list_t                     headers_in;
 
@@ -320,6 +341,7 @@ struct ngx_http_rcache_ctx_s {
     unsigned                       offline:1;
     unsigned                       unknown:1; /* not asked for lately */
     unsigned                       instead:1; /* of a failure, what is stale */
+    unsigned                       refused:1; /* is counted as not stored */
     unsigned                       discard:1; /* the client has its answer,
                                                  the body is only captured */
 };

@@ -7,7 +7,7 @@
 /* What is said of the cache itself: Cache-Status, RFC 9211, and Via. */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_count.h"
 
 
 static ngx_int_t ngx_http_rcache_via(ngx_http_request_t *r,
@@ -35,6 +35,10 @@ ngx_http_rcache_cache_status(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     ctx->announced = 1;
 
     if (rlcf->via.len && ngx_http_rcache_via(r, rlcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_rcache_tell(r, ctx) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -7,7 +7,7 @@
 /* The redis_proxy_cache_zone directive. */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_count.h"
 
 
 #define NGX_HTTP_RCACHE_CONNECT_TIMEOUT  100
@@ -114,6 +114,9 @@ ngx_http_rcache_zone_create(ngx_conf_t *cf, ngx_str_t *name)
     }
 
     zone->name = *name;
+    zone->room.cycle = cf->cycle;
+    zone->room.file = cf->conf_file->file.name;
+    zone->room.line = cf->conf_file->line;
 
     ngx_http_rcache_where(cf, &zone->where);
 
@@ -155,11 +158,11 @@ ngx_http_rcache_zone_memory(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
                                          "name:size, such as \"api:16m\"");
     }
 
-    if (n < (ssize_t) (8 * ngx_pagesize)) {
+    if (n < (ssize_t) (16 * ngx_pagesize)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"redis_proxy_cache_zone\" \"%V\" is too small, "
                            "expected a size of at least %uz",
-                           value, 8 * ngx_pagesize);
+                           value, 16 * ngx_pagesize);
         return NGX_CONF_ERROR;
     }
 
@@ -183,7 +186,7 @@ ngx_http_rcache_zone_shm_init(ngx_shm_zone_t *shm, void *old)
 
     size_t  size;
 
-    if (ngx_http_rcache_health_init(shm, old) != NGX_OK) {
+    if (ngx_http_rcache_metrics_init_zone(shm, old) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -262,6 +265,28 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
         return NGX_CONF_OK;
     }
 
+    if (ngx_http_rcache_parameter(value, "labels=", &rest)) {
+        n = ngx_atoi(rest.data, rest.len);
+
+        if (n == NGX_ERROR || n == 0 || n >= NGX_HTTP_RCACHE_LABELS) {
+            return ngx_http_rcache_bad_value(cf, value, "a number, 1 to 63");
+        }
+
+        zone->room.max = n;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_http_rcache_parameter(value, "top_keys=", &rest)) {
+        n = ngx_atoi(rest.data, rest.len);
+
+        if (n == NGX_ERROR || n == 0 || n > NGX_HTTP_RCACHE_TOP) {
+            return ngx_http_rcache_bad_value(cf, value, "a number, 1 to 256");
+        }
+
+        zone->room.top = n;
+        return NGX_CONF_OK;
+    }
+
     if (ngx_http_rcache_parameter(value, "connect_timeout=", &rest)) {
         return ngx_http_rcache_parameter_msec(cf, value, &rest,
                                               &zone->conf.connect_timeout);
@@ -312,6 +337,7 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
                                      "server=, cluster=, sentinel=, tls=, "
                                      "prefix=, user=, password=, "
                                      "password_file=, db=, connect_timeout=, "
-                                     "timeout=, slow=, queue=, inactive=, "
-                                     "keep=, purge= or ssl_...=");
+                                     "timeout=, slow=, queue=, labels=, "
+                                     "top_keys=, inactive=, keep=, purge= or "
+                                     "ssl_...=");
 }

@@ -22,6 +22,7 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_count.h"
 
 
 static ngx_int_t ngx_http_rcache_offline(ngx_http_request_t *r,
@@ -495,6 +496,10 @@ ngx_http_rcache_told(ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_turn_e turn,
 
     ctx->state = NGX_HTTP_RCACHE_PASS;
 
+    if (turn != NGX_HTTP_RCACHE_TURN_LEAD) {
+        ngx_http_rcache_count_waited(ctx, 0);
+    }
+
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "rcache turn: %ui \"%V\"", (ngx_uint_t) turn, &ctx->key);
 
@@ -535,6 +540,8 @@ ngx_http_rcache_wait_handler(ngx_event_t *ev)
 
     ctx->state = NGX_HTTP_RCACHE_PASS;
     ctx->late = 1;
+
+    ngx_http_rcache_count_waited(ctx, 1);
 
     ngx_http_rcache_resume(ctx, ngx_http_rcache_go_alone(r, ctx));
 }

@@ -530,6 +530,7 @@ ngx_http_rcache_detached_ctx(ngx_http_request_t *dr,
     pool = dr->pool;
 
     ctx->zone = from->zone;
+    ctx->counts = from->counts;
     ctx->status = from->status;
     ctx->stale = from->stale;
     ctx->front = from->front;

@@ -12,6 +12,7 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_count.h"
 
 
 static ngx_int_t ngx_http_rcache_header_filter(ngx_http_request_t *r);
@@ -65,6 +66,8 @@ ngx_http_rcache_header_filter(ngx_http_request_t *r)
 
         return ngx_http_rcache_pass_header(r);
     }
+
+    ngx_http_rcache_count_first(ctx);
 
     switch (ctx->state) {
 
@@ -160,6 +163,7 @@ ngx_http_rcache_fill_header(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         }
 
         if (!ctx->stored) {
+            ngx_http_rcache_count_refused(ctx, ctx->reason);
             ngx_http_rcache_flight_end(ctx, '-',
                                      ngx_http_rcache_mark(ctx, ctx->reason));
         }
@@ -682,6 +686,8 @@ ngx_http_rcache_end(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
 
     ctx->state = NGX_HTTP_RCACHE_PASS;
     ctx->reason = reason;
+
+    ngx_http_rcache_count_refused(ctx, reason);
 
     r = ctx->request;
 

@@ -11,7 +11,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_count.h"
 
 
 #define NGX_HTTP_RCACHE_INVALIDATE_MAX  3
@@ -77,6 +77,8 @@ ngx_http_rcache_invalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         }
     }
 
+    ngx_http_rcache_count(ctx, RCACHE_COUNT_INVALIDATED_ALL, 1);
+
     (void) ngx_http_rcache_unlink(ctx, keys, n);
 
     return ctx->reason;
@@ -120,6 +122,7 @@ ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
         ngx_memcpy(p, ":l", sizeof(":l") - 1);
 
         ngx_http_rcache_flight_void(ctx->zone, &lock);
+        ngx_http_rcache_count_void(ctx->zone, &keys[i]);
 
         if (ngx_http_rcache_void_command(op, &keys[i], &lock,
                                          NGX_HTTP_RCACHE_VOID)

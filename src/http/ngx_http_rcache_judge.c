@@ -7,7 +7,7 @@
 /* What does Redis say, and may that be served to this request? */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_count.h"
 
 
 static rcache_reason_e ngx_http_rcache_decode(ngx_http_rcache_ctx_t *ctx,
@@ -93,6 +93,7 @@ ngx_http_rcache_decode(ngx_http_rcache_ctx_t *ctx,
 
     if (reply->type == REDIS_REPLY_NIL) {
         ctx->seen.len = 0;
+        ngx_http_rcache_count_gone(ctx);
         return RCACHE_REASON_ABSENT;
     }
 

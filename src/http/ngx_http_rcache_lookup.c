@@ -12,6 +12,7 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_count.h"
 
 
 /* room for the command, a reply of a few KiB and what hiredis leaves */
@@ -61,8 +62,16 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
             return NGX_DONE;
 
         case NGX_HTTP_RCACHE_BODY:
-            return ctx->rules.read ? ngx_http_rcache_lookup_start(r, ctx)
-                                   : NGX_DONE;
+
+            if (!ctx->rules.read) {
+                return NGX_DONE;
+            }
+
+            /* the time that the client took is its own */
+
+            ngx_http_rcache_count_begin(ctx, rlcf->metrics.label);
+
+            return ngx_http_rcache_lookup_start(r, ctx);
 
         case NGX_HTTP_RCACHE_REFUSE:
             return ctx->refusal ? (ngx_int_t) ctx->refusal
@@ -86,6 +95,7 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
     ctx->zone = zone;
 
     ngx_http_rcache_purge_begin(ctx);
+    ngx_http_rcache_count_begin(ctx, rlcf->metrics.label);
 
     rc = ngx_http_rcache_body_read(r, ctx);
 
@@ -124,6 +134,7 @@ ngx_http_rcache_lookup_start(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return ngx_http_rcache_fill(r, ctx);
 
     default: /* NGX_DECLINED */
+        ctx->missed = ctx->reason;
         return NGX_DECLINED;
     }
 
@@ -207,6 +218,8 @@ static void
 ngx_http_rcache_cleanup(void *data)
 {
     ngx_http_rcache_ctx_t *ctx = data;
+
+    ngx_http_rcache_count_request(ctx);
 
     if (ctx->timer.timer_set) {
         ngx_del_timer(&ctx->timer);
@@ -470,10 +483,18 @@ ngx_http_rcache_get(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
     op->data = ctx;
     op->max_reply = NGX_HTTP_RCACHE_MAX_REPLY;
 
+    if (ctx->marker == NULL && ctx->rounds == 0) {
+
+        /* the clock has just been looked at */
+
+        op->began = ctx->start;
+    }
+
     reason = ngx_http_rcache_zone_submit(ctx->zone, op);
 
     if (reason == RCACHE_REASON_NONE) {
         ctx->op = op;
+        ctx->asked = op->began;
     }
 
     return reason;
@@ -495,6 +516,8 @@ ngx_http_rcache_fill(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     if (ctx->far) {
         ctx->reason = RCACHE_REASON_RANGE;
     }
+
+    ngx_http_rcache_count_fetch(ctx);
 
     if (ctx->far || ctx->rare) {
 
@@ -545,6 +568,7 @@ ngx_http_rcache_lookup_done(ngx_http_rcache_op_t *op,
 
     r = ctx->request;
     ctx->op = NULL;
+    ctx->redis_time += op->took;
 
     if (reply == NULL) {
         reason = ngx_http_rcache_op_reason(op);

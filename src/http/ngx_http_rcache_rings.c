@@ -112,6 +112,8 @@ ngx_http_rcache_flight_submit(ngx_http_rcache_flight_t *flight,
     ngx_http_rcache_op_t *op, ngx_http_rcache_op_pt handler, size_t max_reply)
 {
     op->lane = NGX_HTTP_RCACHE_LANE_LOOKUP;
+    op->command = (handler == ngx_http_rcache_flight_got)
+                  ? RCACHE_COMMAND_LOOKUP : RCACHE_COMMAND_LOCK;
     op->handler = handler;
     op->data = flight;
     op->max_reply = max_reply;
@@ -607,6 +609,7 @@ ngx_http_rcache_flight_unlock(ngx_http_rcache_flight_t *flight, u_char mark,
     }
 
     op->lane = NGX_HTTP_RCACHE_LANE_LOOKUP;
+    op->command = RCACHE_COMMAND_LOCK;
     op->max_reply = 1024;
 
     if (ngx_http_rcache_zone_submit(flight->zone, op) == RCACHE_REASON_NONE) {

@@ -230,6 +230,10 @@ void
 ngx_http_rcache_segments_send(ngx_http_rcache_zone_t *zone,
     ngx_http_rcache_op_t *op)
 {
+    if (op) {
+        op->command = RCACHE_COMMAND_INVALIDATE;
+    }
+
     if (op && ngx_http_rcache_zone_submit(zone, op) == RCACHE_REASON_NONE) {
         ngx_http_rcache_op_detach(op);
     }

@@ -462,6 +462,8 @@ ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload, ngx_uint_t last)
     op->data = part;
     op->max_reply = 0;
 
+    op->command = RCACHE_COMMAND_STORE;
+
     reason = ngx_http_rcache_zone_submit(upload->zone, op);
 
     if (reason != RCACHE_REASON_NONE) {

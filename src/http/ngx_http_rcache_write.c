@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_count.h"
 
 
 static ngx_http_rcache_write_t *ngx_http_rcache_write_create(
@@ -67,6 +68,7 @@ ngx_http_rcache_write_create(ngx_http_rcache_zone_t *zone,
     write->zone = zone;
 
     op->lane = NGX_HTTP_RCACHE_LANE_STORE;
+    op->command = RCACHE_COMMAND_INVALIDATE;
     op->handler = ngx_http_rcache_write_done;
     op->data = write;
     op->max_reply = RCACHE_ENTRY_BEGIN;
@@ -112,6 +114,7 @@ ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
     ngx_http_rcache_write_t *write = op->data;
 
     ngx_int_t                  rc;
+    rcache_reason_e            refused;
     ngx_http_rcache_ctx_t     *ctx;
     ngx_http_rcache_flight_t  *flight;
 
@@ -128,6 +131,11 @@ ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
              ? NGX_DECLINED : NGX_OK;
     }
 
+    refused = (rc == NGX_DECLINED && reply->integer) ? RCACHE_REASON_SEGMENT
+                                                     : RCACHE_REASON_LOCK_LOST;
+
+    ngx_http_rcache_count_stored(write, rc, refused);
+
     ngx_http_rcache_write_body(write, rc, reply);
 
     if (flight) {
@@ -139,8 +147,7 @@ ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
 
         if (rc == NGX_DECLINED && ctx->stored) {
             ctx->stored = 0;
-            ctx->reason = reply->integer ? RCACHE_REASON_SEGMENT
-                                         : RCACHE_REASON_LOCK_LOST;
+            ctx->reason = refused;
         }
 
         ngx_http_rcache_release(ctx);
@@ -211,6 +218,8 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
         return RCACHE_REASON_NO_MEMORY;
     }
 
+    op->command = RCACHE_COMMAND_STORE;
+
     if (upload) {
 
         /* behind its segments */
@@ -250,6 +259,9 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
     write->payload = payload;
     write->size = size;
     write->upload = upload;
+    write->renewal = (offset != 0);
+
+    ngx_http_rcache_count_expect(write, ctx, &store.key, ttl);
 
     if (flight) {
         ngx_http_rcache_flight_storing(flight, write);

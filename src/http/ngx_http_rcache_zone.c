@@ -4,7 +4,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_count.h"
 
 
 /* milliseconds without a refusal until a cluster is said to accept again */
@@ -56,6 +56,11 @@ ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
 
         zone->health = pool->data;
 
+        if (ngx_http_rcache_metrics_init_process(cycle, zone, rmcf) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
         zone->flights = ngx_http_rcache_flights_init_process(cycle,
                                     zone->health->flights, pool, rmcf->wake);
         if (zone->flights == NULL) {
@@ -86,6 +91,7 @@ ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
         }
 
         zone->conf.notify = ngx_http_rcache_zone_notify;
+        zone->conf.connected = ngx_http_rcache_count_connected;
         zone->conf.data = zone;
 
         zone->redis = ngx_http_rcache_redis_create(cycle, &zone->conf);
@@ -114,6 +120,7 @@ ngx_http_rcache_zone_notify(void *data, ngx_uint_t up, ngx_str_t *why,
 
     if (!up) {
         ngx_http_rcache_health_pause(zone->health, retry);
+        ngx_http_rcache_count_zone(zone, RCACHE_COUNT_DOWN_ALL, 1);
     }
 
     changed = ngx_http_rcache_health_set(zone->health,
@@ -153,15 +160,23 @@ rcache_reason_e
 ngx_http_rcache_zone_offer(ngx_http_rcache_zone_t *zone,
     ngx_http_rcache_op_t *op)
 {
+    rcache_reason_e  reason;
+
+    ngx_http_rcache_count_submit(zone, op);
+
     if (ngx_http_rcache_health_paused(zone->health)) {
-        return RCACHE_REASON_REDIS_DOWN;
+        reason = RCACHE_REASON_REDIS_DOWN;
+
+    } else if (ngx_http_rcache_op_submit(zone->redis, op) != NGX_OK) {
+        reason = ngx_http_rcache_op_reason(op);
+
+    } else {
+        reason = RCACHE_REASON_NONE;
     }
 
-    if (ngx_http_rcache_op_submit(zone->redis, op) != NGX_OK) {
-        return ngx_http_rcache_op_reason(op);
-    }
+    ngx_http_rcache_count_submitted(zone, op, reason);
 
-    return RCACHE_REASON_NONE;
+    return reason;
 }
 
 

@@ -304,6 +304,8 @@ ngx_http_rcache_conn_ready(ngx_http_rcache_conn_t *conn)
     conn->state = NGX_HTTP_RCACHE_CONN_READY;
     conn->progress = ngx_current_msec;
 
+    conn->redis->conf->connected(conn->redis->conf->data, 1);
+
     ngx_del_timer(&conn->timer);
 
     if (conn->push) {
@@ -675,6 +677,10 @@ ngx_http_rcache_conn_reset(ngx_http_rcache_conn_t *conn)
 
     if (conn->flush.posted) {
         ngx_delete_posted_event(&conn->flush);
+    }
+
+    if (conn->state == NGX_HTTP_RCACHE_CONN_READY) {
+        conn->redis->conf->connected(conn->redis->conf->data, -1);
     }
 
     conn->state = NGX_HTTP_RCACHE_CONN_IDLE;

@@ -327,6 +327,10 @@ ngx_http_rcache_op_finish(ngx_http_rcache_op_t *op,
 {
     ngx_uint_t  gone;
 
+    if (op->watch) {
+        op->watch(op, reply);
+    }
+
     if (!op->detached) {
         gone = 0;
         op->gone = &gone;

@@ -138,6 +138,10 @@ typedef struct {
      */
     void                     (*notify)(void *data, ngx_uint_t up,
                                    ngx_str_t *why, ngx_msec_t retry);
+
+    /* told that there is a connection more, 1, or less, -1 */
+    void                     (*connected)(void *data, ngx_int_t n);
+
     void                      *data;
 } ngx_http_rcache_redis_conf_t;
 
@@ -192,6 +196,16 @@ struct ngx_http_rcache_op_s {
     unsigned                   must:1;         /* a slow server gets it, too:
                                                   what is to go is not to stay
                                                   because of that */
+
+    /*
+     * Whoever submits it may have it watched: called once when an accepted
+     * operation ends, before the handler, and also if it is detached.
+     */
+    ngx_http_rcache_op_pt      watch;
+    void                      *watched;
+    uint64_t                   began;          /* the submitter's clock */
+    uint64_t                   took;           /* and what it made of it */
+    ngx_uint_t                 command;        /* and class of command */
 
     /* private */
 

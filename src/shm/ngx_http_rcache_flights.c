@@ -111,7 +111,14 @@ ngx_http_rcache_flights_create(ngx_slab_pool_t *pool, size_t size)
 
     sh->mask = n / NGX_HTTP_RCACHE_FLIGHTS_SET - 1;
 
-    /* a small zone may have no room for the payloads; it works without */
+    /*
+     * A small zone may have no room for the payloads, or needs it for what
+     * comes behind; it works without.
+     */
+
+    if (size < 32 * ngx_pagesize) {
+        return sh;
+    }
 
     for (n = ngx_pagesize; n * 2 <= size / 4; n *= 2) { /* void */ }
 

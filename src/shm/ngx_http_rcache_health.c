@@ -29,12 +29,20 @@ ngx_http_rcache_health_init(ngx_shm_zone_t *shm, void *old)
     health = ngx_slab_calloc(pool, sizeof(ngx_http_rcache_health_t));
 
     if (health) {
-        health->uses = ngx_http_rcache_uses_create(pool, shm->shm.size / 4);
+        health->evict = ngx_http_rcache_evict_create(pool,
+                                                     shm->shm.size / 64);
+        /* a small zone has other things that need the room more */
+
+        health->uses = ngx_http_rcache_uses_create(pool,
+                                     (shm->shm.size < 32 * ngx_pagesize)
+                                     ? shm->shm.size / 16
+                                     : shm->shm.size / 4);
         health->purges = ngx_http_rcache_purges_create(pool, shm->shm.size);
         health->flights = ngx_http_rcache_flights_create(pool, shm->shm.size);
     }
 
     if (health == NULL || health->uses == NULL || health->purges == NULL
+        || health->evict == NULL
         || health->flights == NULL)
     {
         ngx_log_error(NGX_LOG_EMERG, shm->shm.log, 0,

@@ -4,7 +4,7 @@
  * is in the zone's shared memory:
  *
  *     slab pool | ngx_http_rcache_health_t (pool->data) | uses | flights
- *     | purges
+ *     | purges | evict | stats
  *
  * A memory with another layout version is not used and set up anew, which
  * loses nothing but knowledge that comes back by itself.
@@ -20,13 +20,15 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_http_rcache_evict.h"
 #include "ngx_http_rcache_flights.h"
 #include "ngx_http_rcache_purges.h"
 #include "ngx_http_rcache_places.h"
+#include "ngx_http_rcache_stats.h"
 #include "ngx_http_rcache_uses.h"
 
 
-#define NGX_HTTP_RCACHE_SHM_LAYOUT  5
+#define NGX_HTTP_RCACHE_SHM_LAYOUT  6
 
 
 /* what can be wrong, each for itself */
@@ -56,6 +58,8 @@ typedef struct {
     /* of the Redis room, which alone knows what is in it */
     void          *redis;
     size_t         redis_size;
+    ngx_http_rcache_evict_t       *evict;
+    ngx_http_rcache_stats_sh_t    *stats;    /* the owner creates it */
 } ngx_http_rcache_health_t;
 
 

@@ -1,0 +1,121 @@
+
+/*
+ * Copyright (C) the authors of ngx_http_redis_proxy_cache_module
+ */
+
+
+/* The verdict on a label, in words and with its figures. */
+
+
+#include "ngx_http_rcache_status.h"
+#include "../core/rcache_verdict.h"
+
+
+static uint64_t ngx_http_rcache_verdict_hits(uint64_t *counter);
+static uint64_t ngx_http_rcache_verdict_requests(uint64_t *counter);
+static void ngx_http_rcache_verdict_time(ngx_http_rcache_out_t *out,
+    uint64_t usec);
+
+
+void
+ngx_http_rcache_verdict(ngx_http_rcache_out_t *out,
+    ngx_http_rcache_stats_label_t *sum)
+{
+    unsigned          ratio;
+    uint64_t          saved;
+    rcache_verdict_e  verdict;
+    rcache_verdict_t  v;
+
+    v.requests = ngx_http_rcache_verdict_requests(sum->counter);
+    v.hits = ngx_http_rcache_verdict_hits(sum->counter);
+    v.hit_times = rcache_histogram_count(&sum->time[RCACHE_TIME_HIT]);
+    v.hit = rcache_histogram_quantile(&sum->time[RCACHE_TIME_HIT], 500);
+    v.fetch_times = rcache_histogram_count(&sum->time[RCACHE_TIME_FETCH]);
+    v.fetch = rcache_histogram_quantile(&sum->time[RCACHE_TIME_FETCH], 500);
+
+    verdict = rcache_verdict(&v);
+    ratio = rcache_verdict_ratio(&v);
+    saved = sum->counter[RCACHE_COUNT_SAVED_ALL];
+
+    ngx_http_rcache_out(out, ",\"verdict\":\"%V\",\"because\":\"",
+                        rcache_verdict_word(verdict));
+
+    switch (verdict) {
+
+    case RCACHE_VERDICT_EARLY:
+        ngx_http_rcache_out(out, "%uL of the %d requests that it takes to "
+                            "tell", v.requests, RCACHE_VERDICT_REQUESTS);
+        break;
+
+    case RCACHE_VERDICT_IDLE:
+        ngx_http_rcache_out(out, "%ui.%ui %% of %uL requests were hits, which "
+                            "is less than %d %%", (ngx_uint_t) ratio / 10,
+                            (ngx_uint_t) ratio % 10, v.requests,
+                            RCACHE_VERDICT_RATIO / 10);
+        break;
+
+    case RCACHE_VERDICT_HARMFUL:
+        ngx_http_rcache_out(out, "a hit takes ");
+        ngx_http_rcache_verdict_time(out, v.hit);
+        ngx_http_rcache_out(out, " and a fetch ");
+        ngx_http_rcache_verdict_time(out, v.fetch);
+        ngx_http_rcache_out(out, ": the upstream is as fast without it");
+        break;
+
+    default: /* RCACHE_VERDICT_EARNING */
+        ngx_http_rcache_out(out, "%ui.%ui %% of %uL requests were hits",
+                            (ngx_uint_t) ratio / 10, (ngx_uint_t) ratio % 10,
+                            v.requests);
+
+        if (v.hit_times && v.fetch_times) {
+            ngx_http_rcache_out(out, "; a hit takes ");
+            ngx_http_rcache_verdict_time(out, v.hit);
+            ngx_http_rcache_out(out, ", a fetch ");
+            ngx_http_rcache_verdict_time(out, v.fetch);
+        }
+
+        ngx_http_rcache_out(out, "; upstreams had %uL.%03uL s less to do",
+                            saved / 1000, saved % 1000);
+        break;
+    }
+
+    ngx_http_rcache_out(out, "\"");
+}
+
+
+static uint64_t
+ngx_http_rcache_verdict_hits(uint64_t *counter)
+{
+    return counter[RCACHE_COUNT_REQUESTS_HIT]
+           + counter[RCACHE_COUNT_REQUESTS_STALE]
+           + counter[RCACHE_COUNT_REQUESTS_UPDATING]
+           + counter[RCACHE_COUNT_REQUESTS_REVALIDATED];
+}
+
+
+/* what is bypassed was not to be answered from it, but it might have been */
+
+static uint64_t
+ngx_http_rcache_verdict_requests(uint64_t *counter)
+{
+    return ngx_http_rcache_verdict_hits(counter)
+           + counter[RCACHE_COUNT_REQUESTS_MISS]
+           + counter[RCACHE_COUNT_REQUESTS_EXPIRED]
+           + counter[RCACHE_COUNT_REQUESTS_BYPASS];
+}
+
+
+static void
+ngx_http_rcache_verdict_time(ngx_http_rcache_out_t *out, uint64_t usec)
+{
+    if (usec < 1000) {
+        ngx_http_rcache_out(out, "%uL \xc2\xb5s", usec);
+
+    } else if (usec < 1000000) {
+        ngx_http_rcache_out(out, "%uL.%uL ms", usec / 1000,
+                            usec % 1000 / 100);
+    } else {
+        ngx_http_rcache_out(out, "%uL.%uL s", usec / 1000000,
+                            usec % 1000000 / 100000);
+    }
+}
