@@ -219,6 +219,15 @@ isnt($one->get('/a/1')->body, $old{'/a/1'}, 'a tag of the request');
 isnt($one->get('/b/1')->body, $old{'/b/1'}, 'a tag of the response');
 is($one->get('/b/2')->body, $old{'/b/2'}, 'no other');
 
+# one that nobody can have does not keep the others, nor the worker
+
+for my $long ('x' x 300, '"' . 'x' x 300 . '"', '"' . 'x' x 300) {
+    %old = map { $_ => fill($_) } '/b/1';
+    $r = $one->request('POST', "/write?invalidate=$long", body => 'x');
+    is($r->status, 200, 'a tag that is too long');
+    isnt($one->get('/b/1')->body, $old{'/b/1'}, 'the others are purged');
+}
+
 %old = map { $_ => fill($_) } '/a/1', '/b/1';
 $r = $one->request('POST', '/write?fail&invalidate=tag-/a/1', body => 'x');
 is($r->status, 500, 'a write that fails');

@@ -71,7 +71,10 @@ rcache_tags_next(rcache_str_t *list, u_char *buf, rcache_str_t *tag)
 static int
 rcache_tags_quoted(rcache_str_t *list, u_char *buf, rcache_str_t *tag)
 {
+    int      rc;
     u_char  *p, *last;
+
+    rc = RCACHE_OK;
 
     tag->data = buf;
     tag->len = 0;
@@ -85,11 +88,14 @@ rcache_tags_quoted(rcache_str_t *list, u_char *buf, rcache_str_t *tag)
             p++;
         }
 
-        if (tag->len == RCACHE_TAG_MAX) {
-            return RCACHE_DECLINED;
+        if (tag->len < RCACHE_TAG_MAX) {
+            buf[tag->len++] = *p;
+
+        } else {
+            rc = RCACHE_DECLINED;
         }
 
-        buf[tag->len++] = *p++;
+        p++;
     }
 
     while (p < last && !rcache_tags_separates(*p)) {
@@ -99,7 +105,7 @@ rcache_tags_quoted(rcache_str_t *list, u_char *buf, rcache_str_t *tag)
     list->data = p;
     list->len = last - p;
 
-    return RCACHE_OK;
+    return rc;
 }
 
 

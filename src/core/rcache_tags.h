@@ -37,7 +37,7 @@ typedef struct {
  * up to the next separator, as the parameters of a structured field, is left
  * out.  buf takes a quoted tag, RCACHE_TAG_MAX bytes; *tag points into it or
  * into the list.  RCACHE_OK; RCACHE_DONE: there is no other; RCACHE_DECLINED:
- * it is too long.
+ * it is too long, and has been taken off all the same.
  */
 
 int rcache_tags_next(rcache_str_t *list, u_char *buf, rcache_str_t *tag);

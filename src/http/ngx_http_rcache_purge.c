@@ -77,7 +77,12 @@ ngx_http_rcache_purge_start(void *data, ngx_str_t *pairs, ngx_uint_t n,
         return rc;
     }
 
-    /* the record is what counts; no handler is called from inside */
+    /*
+     * The record is what counts, and there is to be room behind these for what
+     * tells that it is known.  No handler is called from inside.
+     */
+
+    nkeys = ngx_min(nkeys, zone->conf.queue / 4);
 
     for (i = 0; i < nkeys; i++) {
         (void) ngx_http_rcache_purge_key(zone, purge, &keys[i]);

@@ -52,14 +52,18 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         left = list.len;
         rc = rcache_tags_next(&list, buf, &tag);
 
-        if (rc != RCACHE_OK) {
-            fuzz_assert(rc == RCACHE_DONE || rc == RCACHE_DECLINED);
-            fuzz_assert(rc == RCACHE_DONE || added == RCACHE_DECLINED);
+        if (rc == RCACHE_DONE) {
             break;
         }
 
-        fuzz_assert(tag.len > 0 && tag.len <= RCACHE_TAG_MAX);
         fuzz_assert(list.len < left);
+
+        if (rc != RCACHE_OK) {
+            fuzz_assert(rc == RCACHE_DECLINED && added == RCACHE_DECLINED);
+            continue;
+        }
+
+        fuzz_assert(tag.len > 0 && tag.len <= RCACHE_TAG_MAX);
 
         hash = rcache_purge_hash(RCACHE_PURGE_TAG, &tag);
         found = (added == RCACHE_DECLINED);

@@ -116,6 +116,42 @@ too_long(void **state)
 }
 
 
+/* what is too long is taken off the list as well: its caller may go on */
+
+static void
+too_long_and_more(void **state)
+{
+    char          s[2 * RCACHE_TAG_MAX];
+    u_char        buf[RCACHE_TAG_MAX];
+    rcache_str_t  list, tag;
+
+    (void) state;
+
+    memset(s, 'x', sizeof(s));
+    s[0] = '"';
+    s[sizeof(s) - 4] = '"';
+    s[sizeof(s) - 3] = ',';
+    s[sizeof(s) - 2] = 'a';
+    s[sizeof(s) - 1] = '\0';
+
+    list = unit_cstr(s);
+    assert_int_equal(rcache_tags_next(&list, buf, &tag), RCACHE_DECLINED);
+    assert_int_equal(rcache_tags_next(&list, buf, &tag), RCACHE_OK);
+    unit_assert_str(tag, "a");
+    assert_int_equal(rcache_tags_next(&list, buf, &tag), RCACHE_DONE);
+
+    memset(s, 'x', sizeof(s));
+    s[sizeof(s) - 3] = ',';
+    s[sizeof(s) - 2] = 'a';
+    s[sizeof(s) - 1] = '\0';
+
+    list = unit_cstr(s);
+    assert_int_equal(rcache_tags_next(&list, buf, &tag), RCACHE_DECLINED);
+    assert_int_equal(rcache_tags_next(&list, buf, &tag), RCACHE_OK);
+    unit_assert_str(tag, "a");
+}
+
+
 static void
 hashes(void **state)
 {
@@ -164,6 +200,7 @@ main(void)
         cmocka_unit_test(separators),
         cmocka_unit_test(quoted),
         cmocka_unit_test(too_long),
+        cmocka_unit_test(too_long_and_more),
         cmocka_unit_test(hashes)
     };
 
