@@ -17,6 +17,9 @@
  * stored, x given up, or the mark.  "Seen" are bytes 8 to 15 of an entry, its
  * checksum, which tell one version from another.
  *
+ * A user who may not publish can do all the rest: PUBLISH is the last command,
+ * and its failure is not the script's.  What is lost is a hint.
+ *
  * EVAL and not EVALSHA: a few hundred bytes are cheaper than to keep track of
  * what a server, after a failover maybe, has in its script cache.
  */
@@ -49,7 +52,7 @@ static ngx_str_t  ngx_http_rcache_script_leave = ngx_string(
     "if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 end "
     "if ARGV[3]=='0' then redis.call('DEL',KEYS[1]) "
     "else redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) end "
-    "redis.call('PUBLISH',KEYS[1],ARGV[2]) "
+    "redis.pcall('PUBLISH',KEYS[1],ARGV[2]) "
     "return 1"
 );
 
@@ -98,7 +101,9 @@ static ngx_str_t  ngx_http_rcache_script_store = ngx_string(
     NGX_HTTP_RCACHE_SCRIPT_OLD
     "redis.call('SET',KEYS[1],v,'PX',ARGV[3]) "
     "if m then redis.call('SET',m,ARGV[7],'PX',ARGV[8]) end "
-    "if l then redis.call('DEL',KEYS[2]) redis.call('PUBLISH',KEYS[2],'+') end "
+    "if l then "
+      "redis.call('DEL',KEYS[2]) redis.pcall('PUBLISH',KEYS[2],'+') "
+    "end "
     "return ARGV[5]=='0' and o or 1"
 );
 
@@ -112,7 +117,7 @@ static ngx_str_t  ngx_http_rcache_script_void = ngx_string(
     NGX_HTTP_RCACHE_SCRIPT_OLD
     "redis.call('UNLINK',KEYS[1]) "
     "redis.call('SET',KEYS[2],'0','PX',ARGV[1]) "
-    "redis.call('PUBLISH',KEYS[2],'x') "
+    "redis.pcall('PUBLISH',KEYS[2],'x') "
     "return o or 1"
 );
 
