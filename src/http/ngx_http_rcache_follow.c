@@ -158,7 +158,6 @@ ngx_http_rcache_follow_init(ngx_cycle_t *cycle, void *data)
     follow->conf = zone->conf;
     follow->conf.timeout += NGX_HTTP_RCACHE_FOLLOW_BLOCK;
     follow->conf.notify = ngx_http_rcache_follow_notify;
-    follow->conf.data = follow;
 
     follow->redis = ngx_http_rcache_redis_create(cycle, &follow->conf);
     if (follow->redis == NULL) {
