@@ -249,6 +249,11 @@ for my $make ([ 'LPUSH', $key, 'a' ], [ 'HSET', $key, 'a', 'b' ],
     ok(wait_for { ($redis->cmd('TYPE', $key) // '') eq 'string' },
        'the next store takes its place');
     is($nginx->get('/typed')->verdict, 'HIT -', 'and is a hit');
+
+    $redis->cmd('DEL', $key);
+    $redis->cmd(@$make);
+    is($nginx->request('POST', '/typed')->status, 200, 'or an unsafe method');
+    ok(wait_for { !$redis->exists($key) }, 'takes it away');
 }
 
 # an entry that was damaged: not one byte of it may be believed

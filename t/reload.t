@@ -37,9 +37,10 @@ my $nginx = $t->nginx(<<'CONF', workers => 2, settle => 0);
         # held for no longer than this, while the store has all its timeout
 
         location = /large {
-            proxy_pass                http://%%ORIGIN%%;
-            redis_proxy_cache         api;
-            redis_proxy_cache_budget  1s;
+            proxy_pass                   http://%%ORIGIN%%;
+            redis_proxy_cache            api;
+            redis_proxy_cache_budget     1s;
+            redis_proxy_cache_in_flight  64m 64m;
         }
     }
 CONF

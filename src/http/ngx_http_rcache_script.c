@@ -59,12 +59,13 @@ static ngx_str_t  ngx_http_rcache_script_leave = ngx_string(
 
 /*
  * The beginning of the entry that is there, if it has the flag SEGMENTED, as
- * far as the block that names them.
+ * far as the block that names them.  Of another type it has none, and is
+ * replaced all the same.
  */
 
 #define NGX_HTTP_RCACHE_SCRIPT_OLD                                            \
-    "local o=redis.call('GETRANGE',KEYS[1],0,103) "                           \
-    "if (o:byte(57) or 0)%128<64 then o=nil end "
+    "local o=redis.pcall('GETRANGE',KEYS[1],0,103) "                          \
+    "if type(o)~='string' or (o:byte(57) or 0)%128<64 then o=nil end "
 
 
 /*
