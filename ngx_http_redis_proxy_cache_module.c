@@ -39,6 +39,13 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       0,
       NULL },
 
+    { ngx_string("redis_proxy_cache_secret_file"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_rcache_set_secret_file,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("redis_proxy_cache"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_rcache_set_cache,
@@ -508,6 +515,8 @@ ngx_http_rcache_postconfiguration(ngx_conf_t *cf)
     }
 
     *h = ngx_http_rcache_purge_handler;
+
+    ngx_http_rcache_secrets(cf);
 
     return ngx_http_rcache_lint(cf);
 }

@@ -80,6 +80,10 @@ rcache_entry_fixed(const rcache_entry_t *e)
         len += 8;
     }
 
+    if (e->flags & RCACHE_ENTRY_SIGNED) {
+        len += RCACHE_SIGN_BLOCK;
+    }
+
     return len;
 }
 
@@ -108,7 +112,7 @@ rcache_entry_stored(uint32_t flags)
 u_char *
 rcache_entry_encode(u_char *dst, const rcache_entry_t *e)
 {
-    u_char  *p;
+    u_char  *p, *block;
 
     memcpy(dst + RCACHE_ENTRY_AT_MAGIC, "RPC", 3);
     dst[RCACHE_ENTRY_AT_VERSION] = RCACHE_ENTRY_VERSION;
@@ -135,10 +139,29 @@ rcache_entry_encode(u_char *dst, const rcache_entry_t *e)
 
     p = dst + rcache_entry_fixed(e);
 
+    block = p - RCACHE_SIGN_BLOCK;
+
+    if (e->flags & RCACHE_ENTRY_SIGNED) {
+
+        /* the last of the blocks */
+
+        memcpy(block, e->digest, RCACHE_SIGN_DIGEST);
+        memset(block + RCACHE_SIGN_DIGEST, 0, RCACHE_SIGN_MAC);
+    }
+
     p = rcache_put_str(p, &e->key);
     p = rcache_put_str(p, &e->vary);
     p = rcache_put_str(p, &e->variant);
     p = rcache_put_str(p, &e->head);
+
+    if (e->flags & RCACHE_ENTRY_SIGNED) {
+
+        /* without memory for it there is none, and nobody takes it */
+
+        rcache_put64(dst + RCACHE_ENTRY_AT_SUM, 0);
+        (void) rcache_sign(block + RCACHE_SIGN_DIGEST, &e->secret, dst,
+                           p - dst);
+    }
 
     rcache_put64(dst + RCACHE_ENTRY_AT_SUM,
                  rcache_sum(dst + RCACHE_ENTRY_SUMMED,
@@ -246,6 +269,9 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     e->body.data = p;
     e->body.len = rest;
 
+    e->front = data;
+    e->front_len = p - data;
+
     if (rcache_get64(data + RCACHE_ENTRY_AT_SUM)
         != rcache_sum(data + RCACHE_ENTRY_SUMMED,
                       p - data - RCACHE_ENTRY_SUMMED))
@@ -319,9 +345,54 @@ rcache_entry_get_blocks(rcache_entry_t *e, u_char *p, u_char *last)
         }
 
         e->position = rcache_get64(p);
+        p += 8;
+    }
+
+    if (e->flags & RCACHE_ENTRY_SIGNED) {
+
+        if (last - p < RCACHE_SIGN_BLOCK) {
+            return RCACHE_ERROR;
+        }
+
+        memcpy(e->digest, p, RCACHE_SIGN_DIGEST);
+        e->block = p;
     }
 
     return RCACHE_OK;
+}
+
+
+/* the checksum was made after the signature, and is not part of it */
+
+int
+rcache_entry_verify(rcache_entry_t *e, const rcache_secrets_t *secrets)
+{
+    int      rc;
+    u_char  *mac, sum[8], was[RCACHE_SIGN_MAC];
+    u_char   digest[RCACHE_SIGN_DIGEST];
+
+    if (!(e->flags & RCACHE_ENTRY_SIGNED)
+        || rcache_digest(digest, e->body.data, e->body.len) != RCACHE_OK
+        || memcmp(digest, e->digest, RCACHE_SIGN_DIGEST) != 0)
+    {
+        return RCACHE_DECLINED;
+    }
+
+    mac = e->block + RCACHE_SIGN_DIGEST;
+
+    memcpy(sum, e->front + RCACHE_ENTRY_AT_SUM, sizeof(sum));
+    memcpy(was, mac, sizeof(was));
+
+    memset(e->front + RCACHE_ENTRY_AT_SUM, 0, sizeof(sum));
+    memset(mac, 0, sizeof(was));
+
+    rc = rcache_sign_verify(secrets, was, sizeof(was), e->front,
+                            e->front_len);
+
+    memcpy(e->front + RCACHE_ENTRY_AT_SUM, sum, sizeof(sum));
+    memcpy(mac, was, sizeof(was));
+
+    return rc;
 }
 
 

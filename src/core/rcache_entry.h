@@ -50,6 +50,7 @@
 #include "rcache_core.h"
 #include "rcache_head.h"
 #include "rcache_segment.h"
+#include "rcache_sign.h"
 #include "rcache_tags.h"
 #include "rcache_vary.h"
 
@@ -78,6 +79,9 @@
 /* blocks that are there */
 #define RCACHE_ENTRY_TAGS             0x0100
 #define RCACHE_ENTRY_POSITION         0x0200
+
+/* there is a signature, see rcache_sign.h */
+#define RCACHE_ENTRY_SIGNED           0x0800
 
 /* it is 5.2.2.10, s-maxage, alone that sets _MUST_REVALIDATE */
 #define RCACHE_ENTRY_S_MAXAGE         0x0020
@@ -115,6 +119,15 @@ typedef struct {
     unsigned           passed:1;  /* the client takes it as it is */
 
     rcache_str_t       tags;      /* if _TAGS: hashes; decode sets it empty */
+
+    /* of a signed one: the body's SHA-256, and for encode what signs */
+    u_char             digest[RCACHE_SIGN_DIGEST];
+    rcache_str_t       secret;
+
+    u_char            *front;     /* set by decode: all before the body */
+    u_char            *block;     /* and where the signature is */
+    size_t             front_len;
+
     rcache_str_t       key;
     rcache_str_t       vary;      /* canonical names; may be empty */
     rcache_str_t       variant;
@@ -154,6 +167,15 @@ u_char *rcache_entry_encode(u_char *dst, const rcache_entry_t *e);
 
 int rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     const rcache_str_t *key);
+
+/*
+ * After decode, while its data is there: RCACHE_OK, or RCACHE_DECLINED if the
+ * entry is not signed by one of these secrets.  The body of an entry in
+ * segments is not looked at.  The data is written to, and is as it was in the
+ * end.
+ */
+
+int rcache_entry_verify(rcache_entry_t *e, const rcache_secrets_t *secrets);
 
 /*
  * What the beginning of a stored value says of its segments, unchecked by any

@@ -7,6 +7,7 @@
 #include "rcache_parts.h"
 
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/sha.h>
 
 
@@ -200,11 +201,22 @@ rcache_parts_body_digest(EVP_MD_CTX *ctx, u_char *md, const rcache_str_t *type,
 
 
 int
-rcache_parts_user(u_char dst[RCACHE_PART_USER], const rcache_str_t *identity)
+rcache_parts_user(u_char dst[RCACHE_PART_USER], const rcache_str_t *identity,
+    const rcache_str_t *secret)
 {
-    u_char  md[SHA256_DIGEST_LENGTH];
+    u_char    md[SHA256_DIGEST_LENGTH];
+    unsigned  len;
 
-    if (SHA256(identity->data, identity->len, md) == NULL) {
+    if (secret->len) {
+
+        if (HMAC(EVP_sha256(), secret->data, (int) secret->len,
+                 identity->data, identity->len, md, &len)
+            == NULL)
+        {
+            return RCACHE_ERROR;
+        }
+
+    } else if (SHA256(identity->data, identity->len, md) == NULL) {
         return RCACHE_ERROR;
     }
 

@@ -64,10 +64,13 @@ u_char *rcache_parts_body(u_char *dst, const rcache_str_t *method,
     const rcache_str_t *type, const rcache_str_t *encoding, int json,
     const rcache_str_t *body);
 
-/* the hex digits, of SHA-256, that stand for a user; RCACHE_OK, RCACHE_ERROR */
+/*
+ * The hex digits that stand for a user: of HMAC-SHA-256 with the secret, or
+ * without one of SHA-256.  RCACHE_OK, RCACHE_ERROR.
+ */
 
 int rcache_parts_user(u_char dst[RCACHE_PART_USER],
-    const rcache_str_t *identity);
+    const rcache_str_t *identity, const rcache_str_t *secret);
 
 
 #endif /* _RCACHE_PARTS_H_INCLUDED_ */

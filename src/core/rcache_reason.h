@@ -44,6 +44,7 @@
     X(CORRUPT, "entry_corrupt", "the entry is damaged")                       \
     X(VERSION, "entry_version", "the entry has another format version")       \
     X(SEGMENT, "segment", "a segment of the body is gone or damaged")         \
+    X(UNSIGNED, "entry_unsigned", "the entry is not signed with our secret")  \
     X(OTHER_KEY, "entry_key", "the entry belongs to another key")             \
     X(WRONG_TYPE, "entry_type", "the Redis key does not hold a string")       \
     X(REDIS_DOWN, "redis_down", "there is no connection to Redis")            \

@@ -20,6 +20,12 @@
 #define RCACHE_SEGMENT_AT_LENGTH   20
 #define RCACHE_SEGMENT_AT_SUM      24
 
+#define RCACHE_SEGMENT_SIGNED       1
+
+/* of a signature, what there is room for */
+
+#define RCACHE_SEGMENT_MAC          8
+
 #define RCACHE_SEGMENTS_AT_SIZE     8
 #define RCACHE_SEGMENTS_AT_COUNT   12
 
@@ -87,25 +93,44 @@ rcache_segments_valid(const rcache_segments_t *s, uint64_t body_len)
 
 
 void
-rcache_segment_encode(u_char *dst, uint64_t id, uint32_t n,
-    const u_char *payload, uint32_t len)
+rcache_segment_encode(u_char *dst, uint64_t id, uint32_t n, uint32_t len,
+    const rcache_secrets_t *secrets)
 {
+    u_char  mac[RCACHE_SIGN_MAC];
+
     memcpy(dst + RCACHE_SEGMENT_AT_MAGIC, "RPS", 3);
     dst[RCACHE_SEGMENT_AT_VERSION] = RCACHE_SEGMENT_VERSION;
 
     rcache_put16(dst + RCACHE_SEGMENT_AT_HEADER, RCACHE_SEGMENT_FIXED);
-    rcache_put16(dst + RCACHE_SEGMENT_AT_FLAGS, 0);
+    rcache_put16(dst + RCACHE_SEGMENT_AT_FLAGS,
+                 secrets ? RCACHE_SEGMENT_SIGNED : 0);
     rcache_put64(dst + RCACHE_SEGMENT_AT_ID, id);
     rcache_put32(dst + RCACHE_SEGMENT_AT_N, n);
     rcache_put32(dst + RCACHE_SEGMENT_AT_LENGTH, len);
-    rcache_put64(dst + RCACHE_SEGMENT_AT_SUM, rcache_sum(payload, len));
+
+    if (secrets == NULL) {
+        rcache_put64(dst + RCACHE_SEGMENT_AT_SUM,
+                     rcache_sum(dst + RCACHE_SEGMENT_FIXED, len));
+        return;
+    }
+
+    rcache_put64(dst + RCACHE_SEGMENT_AT_SUM, 0);
+
+    if (rcache_sign(mac, &secrets->secret[0], dst, RCACHE_SEGMENT_FIXED + len)
+        == RCACHE_OK)
+    {
+        memcpy(dst + RCACHE_SEGMENT_AT_SUM, mac, RCACHE_SEGMENT_MAC);
+    }
 }
 
 
 int
 rcache_segment_decode(rcache_str_t *payload, const rcache_segments_t *s,
-    uint64_t body_len, uint32_t n, u_char *data, size_t len)
+    uint64_t body_len, uint32_t n, u_char *data, size_t len,
+    const rcache_secrets_t *secrets)
 {
+    int       rc;
+    u_char    mac[RCACHE_SEGMENT_MAC];
     size_t    header;
     uint32_t  size;
 
@@ -133,13 +158,33 @@ rcache_segment_decode(rcache_str_t *payload, const rcache_segments_t *s,
     payload->data = data + header;
     payload->len = size;
 
-    if (rcache_get64(data + RCACHE_SEGMENT_AT_SUM)
-        != rcache_sum(payload->data, payload->len))
+    if (!(rcache_get16(data + RCACHE_SEGMENT_AT_FLAGS)
+          & RCACHE_SEGMENT_SIGNED))
     {
+        if (secrets) {
+            return RCACHE_ERROR;
+        }
+
+        return (rcache_get64(data + RCACHE_SEGMENT_AT_SUM)
+                == rcache_sum(payload->data, payload->len))
+               ? RCACHE_OK : RCACHE_ERROR;
+    }
+
+    if (secrets == NULL) {
+
+        /* nobody can tell whether it is whole */
+
         return RCACHE_ERROR;
     }
 
-    return RCACHE_OK;
+    memcpy(mac, data + RCACHE_SEGMENT_AT_SUM, sizeof(mac));
+    memset(data + RCACHE_SEGMENT_AT_SUM, 0, sizeof(mac));
+
+    rc = rcache_sign_verify(secrets, mac, sizeof(mac), data, len);
+
+    memcpy(data + RCACHE_SEGMENT_AT_SUM, mac, sizeof(mac));
+
+    return (rc == RCACHE_OK) ? RCACHE_OK : RCACHE_ERROR;
 }
 
 

@@ -14,11 +14,12 @@
  *
  *     0   4  magic "RPS" and the version, 1
  *     4   2  length of this header, 32; a reader skips what it does not know
- *     6   2  flags, 0
+ *     6   2  flags: 1 if it is signed
  *     8   8  id
  *    16   4  which one it is, from 0 on
  *    20   4  length of the payload
- *    24   8  XXH3-64 (seed 0) of the payload
+ *    24   8  XXH3-64 (seed 0) of the payload; if it is signed, the first
+ *            bytes of HMAC-SHA-256 of all of it, with zeros here
  *    32      the payload
  *
  * Its key is that of the entry, without ":v:" and what follows, with
@@ -31,6 +32,7 @@
 
 
 #include "rcache_core.h"
+#include "rcache_sign.h"
 
 
 #define RCACHE_SEGMENT_VERSION   1
@@ -80,18 +82,23 @@ void rcache_segments_get(rcache_segments_t *s, const u_char *p);
 
 int rcache_segments_valid(const rcache_segments_t *s, uint64_t body_len);
 
-/* writes RCACHE_SEGMENT_FIXED bytes to dst: the header of segment n */
+/*
+ * Writes RCACHE_SEGMENT_FIXED bytes to dst: the header of segment n, whose
+ * payload stands behind it.  secrets: NULL if it is not to be signed.
+ */
 
 void rcache_segment_encode(u_char *dst, uint64_t id, uint32_t n,
-    const u_char *payload, uint32_t len);
+    uint32_t len, const rcache_secrets_t *secrets);
 
 /*
  * RCACHE_OK: data is segment n, whole, and *payload points into it.
- * RCACHE_ERROR: it is something else, or damaged.
+ * RCACHE_ERROR: it is something else, or damaged, or, with secrets, not
+ * signed by one of them.  The data is written to, and is as it was in the end.
  */
 
 int rcache_segment_decode(rcache_str_t *payload, const rcache_segments_t *s,
-    uint64_t body_len, uint32_t n, u_char *data, size_t len);
+    uint64_t body_len, uint32_t n, u_char *data, size_t len,
+    const rcache_secrets_t *secrets);
 
 /* writes what is behind the key of the entry; returns its end */
 

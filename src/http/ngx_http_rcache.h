@@ -91,6 +91,7 @@ typedef struct {
     ngx_int_t                      tls;      /* of whom sentinels name */
     ngx_array_t                    urls;     /* ngx_str_t, while configured */
     ngx_http_core_loc_conf_t      *clcf;     /* of http{}, for its resolver */
+    rcache_secrets_t              *secrets;  /* NULL: nothing is signed */
     ngx_msec_t                     inactive; /* 0: no such expiry */
     ngx_msec_t                     keep;     /* past the lifetime, to be
                                                 revalidated */
@@ -127,6 +128,7 @@ typedef struct {
     ngx_http_rcache_lint_t         lint;
     ngx_array_t                    labels;   /* ngx_str_t */
     ngx_str_t                      policy;   /* of the dashboard */
+    rcache_secrets_t               secrets;
 } ngx_http_rcache_main_conf_t;
 
 
@@ -690,6 +692,11 @@ int64_t ngx_http_rcache_response_valid(ngx_http_request_t *r,
 int64_t ngx_http_rcache_response_delay(ngx_http_request_t *r);
 rcache_field_t *ngx_http_rcache_fields(ngx_pool_t *pool, ngx_list_t *list,
     ngx_uint_t *n);
+
+/* what is written for the zone is signed, if it has a secret */
+
+void ngx_http_rcache_sign(ngx_http_rcache_zone_t *zone,
+    rcache_entry_t *entry);
 
 /*
  * The entry's part of what was found out; redis_proxy_cache_jitter is in its

@@ -681,6 +681,17 @@ ngx_http_rcache_capture_entry(ngx_http_rcache_capture_t *capture)
     capture->entry.body_sum = rcache_sum_pieces(ngx_http_rcache_capture_next,
                                                 &body);
 
+    if (capture->entry.flags & RCACHE_ENTRY_SIGNED) {
+        body = capture->head->next;
+
+        if (rcache_digest_pieces(capture->entry.digest,
+                                 ngx_http_rcache_capture_next, &body)
+            != RCACHE_OK)
+        {
+            return NULL;
+        }
+    }
+
     size = rcache_entry_size(&capture->entry);
 
     b = ngx_create_temp_buf(capture->op->pool, size);

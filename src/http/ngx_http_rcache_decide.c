@@ -161,6 +161,7 @@ ngx_http_rcache_collapses(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     case RCACHE_REASON_CORRUPT:
     case RCACHE_REASON_VERSION:
     case RCACHE_REASON_OTHER_KEY:
+    case RCACHE_REASON_UNSIGNED:
     case RCACHE_REASON_SEGMENT:
     case RCACHE_REASON_REDIS_DOWN:
     case RCACHE_REASON_REDIS_BUSY:

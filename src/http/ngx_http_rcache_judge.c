@@ -36,6 +36,7 @@ ngx_http_rcache_judge(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     reason = ngx_http_rcache_decode(ctx, reply);
 
     if (reason == RCACHE_REASON_WRONG_TYPE
+        || reason == RCACHE_REASON_UNSIGNED
         || reason == RCACHE_REASON_CORRUPT)
     {
         ngx_http_rcache_zone_damaged(ctx->zone, &ctx->redis_key, reason);
@@ -101,6 +102,13 @@ ngx_http_rcache_decode(ngx_http_rcache_ctx_t *ctx,
 
     rc = rcache_entry_decode(&ctx->entry, reply->str.data, reply->str.len,
                              &ctx->key);
+
+    if (rc == RCACHE_OK
+        && ctx->zone->secrets
+        && rcache_entry_verify(&ctx->entry, ctx->zone->secrets) != RCACHE_OK)
+    {
+        return RCACHE_REASON_UNSIGNED;
+    }
 
     switch (rc) {
 

@@ -266,6 +266,18 @@ ngx_http_rcache_entry_init(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     entry->stale_while_revalidate = fresh->stale_while_revalidate;
     entry->stale_if_error = fresh->stale_if_error;
     entry->status = (uint16_t) resp->status;
+
+    ngx_http_rcache_sign(ctx->zone, entry);
+}
+
+
+void
+ngx_http_rcache_sign(ngx_http_rcache_zone_t *zone, rcache_entry_t *entry)
+{
+    if (zone->secrets) {
+        entry->flags |= RCACHE_ENTRY_SIGNED;
+        entry->secret = zone->secrets->secret[0];
+    }
 }
 
 

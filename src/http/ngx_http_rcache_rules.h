@@ -126,6 +126,15 @@ char *ngx_http_rcache_set_unkeyed(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_rcache_set_key_body(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
+/*
+ * ngx_http_rcache_conf_secret.c: what is written is signed; secrets tells the
+ * zones, when all has been read.
+ */
+
+char *ngx_http_rcache_set_secret_file(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+void ngx_http_rcache_secrets(ngx_conf_t *cf);
+
 void ngx_http_rcache_rules_create(ngx_http_rcache_rules_conf_t *conf);
 char *ngx_http_rcache_rules_merge(ngx_conf_t *cf,
     ngx_http_rcache_rules_conf_t *prev, ngx_http_rcache_rules_conf_t *conf);

@@ -443,7 +443,7 @@ ngx_http_rcache_stream_take(ngx_http_rcache_stream_part_t *part,
 
     if (rcache_segment_decode(&part->payload, &stream->segments,
                               stream->body_len, part->n, reply->str.data,
-                              reply->str.len)
+                              reply->str.len, ctx->zone->secrets)
         != RCACHE_OK)
     {
         part->payload.data = NULL;

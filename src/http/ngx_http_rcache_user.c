@@ -20,7 +20,8 @@ ngx_http_rcache_user(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     ngx_str_t *parts)
 {
     u_char                      *p;
-    ngx_str_t                    identity;
+    ngx_str_t                    identity, secret;
+    ngx_http_rcache_zone_t      *zone;
     ngx_http_rcache_loc_conf_t  *rlcf;
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
@@ -46,7 +47,16 @@ ngx_http_rcache_user(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
 
     p = ngx_cpymem(parts->data, " user=", sizeof(" user=") - 1);
 
-    if (rcache_parts_user(p, &identity) != RCACHE_OK) {
+    zone = ctx->zone;
+
+    if (zone->secrets) {
+        secret = zone->secrets->secret[0];
+
+    } else {
+        ngx_str_null(&secret);
+    }
+
+    if (rcache_parts_user(p, &identity, &secret) != RCACHE_OK) {
         return NGX_ERROR;
     }
 

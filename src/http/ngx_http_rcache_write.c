@@ -372,6 +372,11 @@ ngx_http_rcache_write_marker(ngx_http_rcache_ctx_t *ctx,
     marker.key = ctx->key;
     marker.vary = entry->vary;
 
+    if (ctx->zone->secrets) {
+        (void) rcache_digest(marker.digest, (u_char *) "", 0);
+        ngx_http_rcache_sign(ctx->zone, &marker);
+    }
+
     store->marker_ttl = store->ttl;
 
     if (ctx->marker && ctx->marker->generation == entry->generation) {

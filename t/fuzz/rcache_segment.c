@@ -82,7 +82,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
 
-    if (rcache_segment_decode(&payload, &s, body_len, n, p, size)
+    if (rcache_segment_decode(&payload, &s, body_len, n, p, size, NULL)
         == RCACHE_OK)
     {
         fuzz_assert(n < s.count);

@@ -155,19 +155,25 @@ bodies(void **state)
 static void
 users(void **state)
 {
-    u_char        a[RCACHE_PART_USER], b[RCACHE_PART_USER];
-    rcache_str_t  id;
+    u_char         a[RCACHE_PART_USER], b[RCACHE_PART_USER];
+    rcache_str_t   id, secret;
 
     (void) state;
 
     id = unit_str("alice");
+    secret = unit_str("");
 
-    assert_int_equal(rcache_parts_user(a, &id), RCACHE_OK);
+    assert_int_equal(rcache_parts_user(a, &id, &secret), RCACHE_OK);
     assert_memory_equal(a, "2bd806c97f0e00af1a1fc3328fa763a9", 32);
+
+    secret = unit_str("pepper");
+
+    assert_int_equal(rcache_parts_user(b, &id, &secret), RCACHE_OK);
+    assert_memory_not_equal(a, b, 32);
 
     id = unit_str("bob");
 
-    assert_int_equal(rcache_parts_user(b, &id), RCACHE_OK);
+    assert_int_equal(rcache_parts_user(a, &id, &secret), RCACHE_OK);
     assert_memory_not_equal(a, b, 32);
 }
 

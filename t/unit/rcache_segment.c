@@ -115,7 +115,7 @@ keys_are_as_documented(void **state)
 static void
 a_segment_is_as_documented(void **state)
 {
-    u_char  buf[RCACHE_SEGMENT_FIXED];
+    u_char  buf[RCACHE_SEGMENT_FIXED + 5];
 
     static const u_char  expected[24] = {
         'R', 'P', 'S', 1,  32, 0,  0, 0,
@@ -124,8 +124,8 @@ a_segment_is_as_documented(void **state)
 
     (void) state;
 
-    rcache_segment_encode(buf, 0x0102030405060708ULL, 3, (u_char *) "hello",
-                          5);
+    memcpy(buf + RCACHE_SEGMENT_FIXED, "hello", 5);
+    rcache_segment_encode(buf, 0x0102030405060708ULL, 3, 5, NULL);
 
     assert_memory_equal(buf, expected, sizeof(expected));
     assert_int_equal(buf[24] | (uint64_t) buf[25] << 8,
@@ -149,7 +149,7 @@ segment(const rcache_segments_t *s, uint64_t body_len, uint32_t n,
     assert_non_null(p);
 
     memset(p + RCACHE_SEGMENT_FIXED, 'a' + n, size);
-    rcache_segment_encode(p, s->id, n, p + RCACHE_SEGMENT_FIXED, size);
+    rcache_segment_encode(p, s->id, n, size, NULL);
 
     return p;
 }
@@ -173,8 +173,9 @@ a_segment_is_read_back(void **state)
     for (n = 0; n < s.count; n++) {
         p = segment(&s, 10000, n, &len);
 
-        assert_int_equal(rcache_segment_decode(&payload, &s, 10000, n, p, len),
-                         RCACHE_OK);
+        assert_int_equal(rcache_segment_decode(&payload, &s, 10000, n, p, len,
+                                           NULL),
+                     RCACHE_OK);
         assert_int_equal(payload.len, n < 2 ? 4096 : 10000 - 8192);
         assert_ptr_equal(payload.data, p + RCACHE_SEGMENT_FIXED);
 
@@ -211,29 +212,36 @@ all_else_is_not_the_segment(void **state)
         }
 
         p[i] ^= 1;
-        assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 2, p, len),
-                         RCACHE_ERROR);
+        assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 2, p, len,
+                                           NULL),
+                     RCACHE_ERROR);
         p[i] ^= 1;
 
         q = unit_copy(p, i);
-        assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 2, q, i),
-                         RCACHE_ERROR);
+        assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 2, q, i,
+                                           NULL),
+                     RCACHE_ERROR);
         free(q);
     }
 
-    assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 1, p, len),
+    assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 1, p, len,
+                                           NULL),
                      RCACHE_ERROR);
-    assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 3, p, len),
+    assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 3, p, len,
+                                           NULL),
                      RCACHE_ERROR);
-    assert_int_equal(rcache_segment_decode(&payload, &s, 9001, 2, p, len),
+    assert_int_equal(rcache_segment_decode(&payload, &s, 9001, 2, p, len,
+                                           NULL),
                      RCACHE_ERROR);
 
     other = s;
     other.id = 43;
-    assert_int_equal(rcache_segment_decode(&payload, &other, 9000, 2, p, len),
+    assert_int_equal(rcache_segment_decode(&payload, &other, 9000, 2, p, len,
+                                           NULL),
                      RCACHE_ERROR);
 
-    assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 2, p, len),
+    assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 2, p, len,
+                                           NULL),
                      RCACHE_OK);
 
     free(p);
@@ -265,7 +273,8 @@ a_longer_header_is_skipped(void **state)
     memcpy(q + 64, p + 32, len - 32);
     q[4] = 64;
 
-    assert_int_equal(rcache_segment_decode(&payload, &s, 5000, 1, q, len + 32),
+    assert_int_equal(rcache_segment_decode(&payload, &s, 5000, 1, q, len + 32,
+                                           NULL),
                      RCACHE_OK);
     assert_ptr_equal(payload.data, q + 64);
     assert_int_equal(payload.len, 5000 - 4096);
