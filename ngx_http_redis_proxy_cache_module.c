@@ -81,6 +81,13 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       0,
       NULL },
 
+    { ngx_string("redis_proxy_cache_profile"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_rcache_loc_conf_t, rules.profile),
+      &ngx_http_rcache_profiles },
+
     { ngx_string("redis_proxy_cache_key_body"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE123,
       ngx_http_rcache_set_key_body,

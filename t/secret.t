@@ -35,6 +35,11 @@ my $conf = <<'CONF';
             redis_proxy_cache_max_size    20m;
         }
 
+        location /compressed {
+            proxy_pass                  http://%%ORIGIN%%;
+            redis_proxy_cache_compress  zstd min_length=1;
+        }
+
         location /user {
             proxy_pass              http://%%ORIGIN%%;
             redis_proxy_cache_user  $http_x_user;
@@ -57,7 +62,7 @@ sub key { return "p:{http://localhost$_[0]}" }
 
 # what is stored is signed, and served
 
-for my $uri ('/a', '/b', '/vary', '/empty') {
+for my $uri ('/a', '/b', '/vary', '/empty', '/compressed') {
     is($nginx->get($uri)->verdict, 'MISS -', "$uri: a miss");
     $r = $nginx->get($uri);
     is($r->verdict, 'HIT -', 'a hit');

@@ -28,6 +28,7 @@
     X(KEY_TOO_LONG, "key_too_long", "the key is longer than 8192 bytes")      \
     X(USER, "user", "nobody knows who the user is")                           \
     X(UNKEYED, "unkeyed", "a header that redis_proxy_cache_unkeyed keeps out")\
+    X(PREVIEW, "preview", "a cookie of redis_proxy_cache_profile's preview")  \
     X(BODY, "body", "a body that is not part of the key")                     \
     X(GRAPHQL, "graphql", "no GraphQL query, or one that cannot be judged")   \
     X(PATH, "path", "a path that may be taken for another")                   \
@@ -81,6 +82,7 @@
     X(SLOW, "redis_slow", "too much of the body waits for Redis")             \
     X(TYPE, "type", "not one of redis_proxy_cache_types")                     \
     X(EXTENSION, "extension", "the path promises another type")               \
+    X(COMPONENT, "component", "a component, and RSC is not in the key")        \
     X(ENCODED, "encoded", "Content-Encoding hides what is to be looked at")   \
     X(INVALID, "invalid",                                                     \
       "the body is not what redis_proxy_cache_validate says")                 \

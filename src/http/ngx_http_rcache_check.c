@@ -41,6 +41,7 @@ ngx_http_rcache_check_head(ngx_http_request_t *r)
     u_char                         name[RCACHE_TYPE_MAX];
     ngx_str_t                      type;
     ngx_uint_t                     i, *status;
+    rcache_reason_e                reason;
     ngx_http_rcache_loc_conf_t    *rlcf;
     ngx_http_rcache_check_conf_t  *conf;
 
@@ -71,6 +72,14 @@ ngx_http_rcache_check_head(ngx_http_request_t *r)
 
     if (conf->extension && ngx_http_rcache_check_deceives(r, &type)) {
         return RCACHE_REASON_EXTENSION;
+    }
+
+    if (rlcf->rules.profile) {
+        reason = ngx_http_rcache_profile_response(r, &type);
+
+        if (reason != RCACHE_REASON_NONE) {
+            return reason;
+        }
     }
 
     if (r->headers_out.content_encoding

@@ -437,6 +437,7 @@ ngx_http_rcache_rules_create(ngx_http_rcache_rules_conf_t *conf)
     conf->args = NGX_CONF_UNSET_PTR;
     conf->user = NGX_CONF_UNSET_PTR;
     conf->unkeyed = NGX_CONF_UNSET_PTR;
+    conf->profile = NGX_CONF_UNSET_UINT;
     conf->body_size = NGX_CONF_UNSET_SIZE;
 }
 
@@ -465,6 +466,9 @@ ngx_http_rcache_rules_merge(ngx_conf_t *cf, ngx_http_rcache_rules_conf_t *prev,
     ngx_conf_merge_ptr_value(conf->args, prev->args, NULL);
     ngx_conf_merge_ptr_value(conf->user, prev->user, NULL);
     ngx_conf_merge_ptr_value(conf->unkeyed, prev->unkeyed, NULL);
+
+    ngx_conf_merge_uint_value(conf->profile, prev->profile,
+                              NGX_HTTP_RCACHE_PROFILE_OFF);
 
     if (conf->body_size == NGX_CONF_UNSET_SIZE) {
         conf->json = prev->json;

@@ -58,7 +58,12 @@ ngx_http_rcache_rules_who(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return RCACHE_REASON_USER;
     }
 
-    return (rc == NGX_DECLINED) ? RCACHE_REASON_UNKEYED : RCACHE_REASON_NONE;
+    if (rc == NGX_DECLINED) {
+        return RCACHE_REASON_UNKEYED;
+    }
+
+    return rlcf->rules.profile ? ngx_http_rcache_profile_request(r)
+                               : RCACHE_REASON_NONE;
 }
 
 

@@ -3,7 +3,7 @@
  * What counts in a request, and what may not be cached because of what it is:
  * the arguments, the user, unkeyed headers, the path, and the parts of the key
  * that come of them.  The files ngx_http_rcache_rules*.c and _args.c, _user.c,
- * _unkeyed.c; policy, key and mask call them.
+ * _unkeyed.c, _profile.c; policy, key, check and mask call them.
  */
 
 
@@ -35,6 +35,10 @@
 
 
 struct ngx_http_rcache_ctx_s;
+
+
+#define NGX_HTTP_RCACHE_PROFILE_OFF     0
+#define NGX_HTTP_RCACHE_PROFILE_NEXTJS  1
 
 
 /* redis_proxy_cache_args */
@@ -88,6 +92,7 @@ typedef struct {
     ngx_http_rcache_args_conf_t   *args;
     ngx_http_complex_value_t      *user;     /* NULL: off */
     ngx_http_rcache_unkeyed_t     *unkeyed;
+    ngx_uint_t                     profile;  /* NGX_HTTP_RCACHE_PROFILE_* */
     size_t                         body_size; /* 0: no body is in the key */
     ngx_uint_t                     json;     /* unsigned  json:1; */
     ngx_uint_t                     graphql;  /* unsigned  graphql:1; */
@@ -210,6 +215,18 @@ rcache_reason_e ngx_http_rcache_body(ngx_http_request_t *r,
 
 void ngx_http_rcache_json_memory(rcache_json_memory_t *memory,
     ngx_log_t *log);
+
+/*
+ * ngx_http_rcache_profile.c, with a profile only.  request: whether it may be
+ * looked up; response: whether it may be stored under ctx->key, by its media
+ * type in lower case.  RCACHE_REASON_NONE, or why not.
+ */
+
+rcache_reason_e ngx_http_rcache_profile_request(ngx_http_request_t *r);
+rcache_reason_e ngx_http_rcache_profile_response(ngx_http_request_t *r,
+    ngx_str_t *type);
+
+extern ngx_conf_enum_t  ngx_http_rcache_profiles[];
 
 /*
  * ngx_http_rcache_user.c: marks r->headers_out as for one user, before it is
