@@ -45,6 +45,9 @@ chaos: all
 asan:
 	@build-aux/asan.sh $(TESTS)
 
+test-nextjs: all
+	@build-aux/nextjs.sh
+
 test-matrix:
 	@build-aux/matrix.sh
 
@@ -64,5 +67,5 @@ clean:
 
 .DEFAULT_GOAL = all
 
-.PHONY: all static install deps run test check chaos asan test-matrix lint \
-        bench unit fuzz clean
+.PHONY: all static install deps run test check chaos asan test-matrix \
+        test-nextjs lint bench unit fuzz clean

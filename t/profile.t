@@ -141,6 +141,6 @@ sub origin {
                         $component ? 'text/x-component' : 'text/html',
                         $req->path eq '/refreshed'
                         ? ('Cache-Control',
-                           'max-age=0, stale-while-revalidate=60') : () ],
+                           'max-age=1, stale-while-revalidate=60') : () ],
                  ($draft ? 'draft ' : 'page ') . $req->n);
 }

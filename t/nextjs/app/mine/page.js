@@ -1,0 +1,5 @@
+import { cookies } from 'next/headers';
+
+export default function Mine() {
+  return <p>for {cookies().get('name')?.value ?? 'nobody'}</p>;
+}
