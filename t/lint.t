@@ -38,6 +38,7 @@ sub check {
 }
 
 my $zone = 'redis_proxy_cache_zone api:1m server=%%REDIS%%;';
+my ($crt, $key) = $t->certificate();
 my $pass = 'proxy_pass http://127.0.0.1:1;';
 
 my $auth = 'auth_basic or auth_request let users in, and the key does not '
@@ -51,6 +52,14 @@ my $cookie = 'a Set-Cookie is stored and sent to all; add "proxy_hide_header '
     . 'Set-Cookie"';
 my $body = 'POST and QUERY are not cached without the body in the key; set '
     . '"redis_proxy_cache_key_body"';
+
+my $passed = 'the upstream gets an Authorization that the cache does not see, '
+    . 'and the key does not tell users apart; set "redis_proxy_cache_user" to '
+    . 'who it is, or to "off" if they all may get the same';
+my $open = 'everybody may purge here; add "limit_except" with "allow" and '
+    . '"deny all", or another guard';
+my $admin = 'everybody may purge here; add "allow" and "deny all", or another '
+    . 'guard';
 
 # name, what is in http{}, a line each; what is said
 
@@ -168,6 +177,71 @@ $zone
 redis_proxy_cache_ignore_headers Vary Cache-Control;
 server { listen 127.0.0.1:%%PORT%%;
 location / { $pass redis_proxy_cache api; } }
+X
+
+    [ 'an Authorization of its own', <<"X", "\"/a\" $passed at 2",
+$zone
+redis_proxy_cache api;
+server { listen 127.0.0.1:%%PORT%%; auth_basic off;
+location /a { $pass proxy_set_header authorization "Bearer \$cookie_s"; }
+location /b { $pass proxy_set_header Authorization "Bearer 0123"; }
+location /c { $pass proxy_set_header Authorization \$http_authorization; }
+location /d { $pass proxy_set_header Authorization \$cookie_s;
+redis_proxy_cache_user \$cookie_s; }
+location /e { $pass proxy_set_header Authorization \$cookie_s;
+redis_proxy_cache_key \$host\$request_uri\$cookie_s; } }
+X
+    ],
+    [ 'an Authorization for all', <<"X", "\"/\" $passed at 4" ],
+$zone
+proxy_set_header Authorization \$arg_token;
+server { listen 127.0.0.1:%%PORT%%;
+location / { $pass redis_proxy_cache api; } }
+X
+
+    [ 'purging', <<"X", "\"/a\" $open at 4", "\"/b\" $open at 5" ],
+$zone
+redis_proxy_cache api;
+server { listen 127.0.0.1:%%PORT%%;
+location /a { $pass redis_proxy_cache_purge 1; }
+location /b { $pass redis_proxy_cache_purge \$request_method; }
+location /c { $pass redis_proxy_cache_purge \$http_x_secret; }
+location /d { $pass redis_proxy_cache_purge 1; allow 127.0.0.1; deny all; }
+location /e { $pass redis_proxy_cache_purge 1; deny all; }
+location /f { $pass redis_proxy_cache_purge 1;
+limit_except GET { deny all; } }
+location /g { $pass redis_proxy_cache_purge 1;
+if (\$http_x_secret = "") { return 403; } }
+location /h { $pass redis_proxy_cache_purge off; }
+location /i { $pass redis_proxy_cache_purge 1; internal; } }
+X
+    [ 'purging by JSON', <<"X", "\"/a\" $admin at 3" ],
+$zone
+server { listen 127.0.0.1:%%PORT%%; location /a {
+redis_proxy_cache_admin api; }
+location /b { redis_proxy_cache_admin api; deny all; }
+location /c { redis_proxy_cache_admin api;
+auth_basic x; auth_basic_user_file x; } }
+X
+    [ 'purging, closed above', <<"X" ],
+$zone
+server { listen 127.0.0.1:%%PORT%%; allow 127.0.0.1; deny all;
+location /a { redis_proxy_cache_admin api; } }
+X
+
+    [ 'purging, by who has a certificate', <<"X" ],
+$zone
+server { listen 127.0.0.1:%%PORT%% ssl; ssl_verify_client on;
+ssl_certificate $crt; ssl_certificate_key $key;
+ssl_client_certificate $crt;
+location /a { redis_proxy_cache_admin api; } }
+X
+    [ 'purging, by who has none', <<"X", "\"/a\" $admin at 5" ],
+$zone
+server { listen 127.0.0.1:%%PORT%% ssl;
+ssl_certificate $crt; ssl_certificate_key $key;
+location /a {
+redis_proxy_cache_admin api; } }
 X
 
     [ 'two zones, one prefix', <<"X",

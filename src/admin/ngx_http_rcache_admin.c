@@ -51,8 +51,9 @@ ngx_http_rcache_set_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_rcache_purge_conf_t *pcf = (ngx_http_rcache_purge_conf_t *)
                                             ((u_char *) conf + cmd->offset);
 
-    ngx_str_t                 *value;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_str_t                   *value;
+    ngx_http_core_loc_conf_t    *clcf;
+    ngx_http_rcache_loc_conf_t  *rlcf;
 
     if (pcf->admin.len) {
         return "is duplicate";
@@ -65,6 +66,11 @@ ngx_http_rcache_set_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     pcf->admin = value[1];
+
+    rlcf = ngx_http_conf_get_module_loc_conf(cf,
+                                           ngx_http_redis_proxy_cache_module);
+
+    ngx_http_rcache_where(cf, &rlcf->lint.admin);
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     clcf->handler = ngx_http_rcache_admin_handler;

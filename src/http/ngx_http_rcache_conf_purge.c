@@ -83,13 +83,18 @@ ngx_http_rcache_set_purge(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_rcache_purge_conf_t *pcf = (ngx_http_rcache_purge_conf_t *)
                                             ((u_char *) conf + cmd->offset);
 
-    ngx_str_t                  *value, rest;
-    ngx_uint_t                  i;
-    ngx_http_complex_value_t   *cv, **to;
+    ngx_str_t                   *value, rest;
+    ngx_uint_t                   i;
+    ngx_http_complex_value_t    *cv, **to;
+    ngx_http_rcache_loc_conf_t  *rlcf;
 
     if (pcf->purge != NGX_CONF_UNSET_PTR) {
         return "is duplicate";
     }
+
+    rlcf = conf;
+
+    ngx_http_rcache_where(cf, &rlcf->lint.purge);
 
     value = cf->args->elts;
 

@@ -7,8 +7,6 @@
 /*
  * It comes after all has been merged, so that what a location inherits counts
  * as what it says itself, and is told once for each line that is to blame.
- * What other modules have for a location is found by the tables of their
- * directives: nothing is known of them, and they may be absent.
  */
 
 
@@ -26,6 +24,8 @@ typedef struct {
 
 typedef enum {
     NGX_HTTP_RCACHE_LINT_AUTH = 0,
+    NGX_HTTP_RCACHE_LINT_PASSED,
+    NGX_HTTP_RCACHE_LINT_PURGE,
     NGX_HTTP_RCACHE_LINT_HOST,
     NGX_HTTP_RCACHE_LINT_URI,
     NGX_HTTP_RCACHE_LINT_BODY,
@@ -46,10 +46,7 @@ static ngx_int_t ngx_http_rcache_lint_location(ngx_conf_t *cf,
     ngx_http_rcache_main_conf_t *rmcf, ngx_http_core_loc_conf_t *clcf);
 static ngx_uint_t ngx_http_rcache_lint_key(ngx_str_t *key);
 static ngx_uint_t ngx_http_rcache_lint_variable(ngx_str_t *name);
-static ngx_uint_t ngx_http_rcache_lint_guarded(ngx_conf_t *cf,
-    ngx_http_core_loc_conf_t *clcf);
-static ngx_uint_t ngx_http_rcache_lint_hides(ngx_conf_t *cf,
-    ngx_http_core_loc_conf_t *clcf);
+static ngx_uint_t ngx_http_rcache_lint_method(ngx_array_t *values);
 static ngx_int_t ngx_http_rcache_lint_zones(ngx_conf_t *cf,
     ngx_http_rcache_main_conf_t *rmcf);
 static ngx_uint_t ngx_http_rcache_lint_overlap(ngx_http_rcache_zone_t *a,
@@ -117,6 +114,12 @@ ngx_http_rcache_lint_merge(ngx_conf_t *cf, void *parent, void *child)
         conf->lint.user = prev->lint.user;
     }
 
+    if (conf->lint.purge.line == 0) {
+        conf->lint.purge = prev->lint.purge;
+    }
+
+    conf->lint.verified = ngx_http_rcache_lint_verified(cf);
+
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     if (clcf->handler == NULL || clcf->loc_conf == NULL) {
@@ -180,14 +183,36 @@ ngx_http_rcache_lint_location(ngx_conf_t *cf,
 
     rlcf = clcf->loc_conf[ngx_http_redis_proxy_cache_module.ctx_index];
 
-    if (!rlcf->enable) {
-        return NGX_OK;
-    }
-
     rc = NGX_OK;
     lint = &rlcf->lint;
 
     ngx_str_null(&none);
+
+    if (rlcf->purge.admin.len
+        && !lint->verified
+        && !ngx_http_rcache_lint_closed(cf, clcf))
+    {
+        rc |= ngx_http_rcache_lint_tell(cf, NGX_HTTP_RCACHE_LINT_PURGE,
+                  lint->strict, &lint->admin, &clcf->name,
+                  "everybody may purge here",
+                  "add \"allow\" and \"deny all\", or another guard");
+    }
+
+    if (!rlcf->enable) {
+        return rc;
+    }
+
+    if (rlcf->purge.purge
+        && ngx_http_rcache_lint_method(rlcf->purge.purge)
+        && !lint->verified
+        && !ngx_http_rcache_lint_closed(cf, clcf))
+    {
+        rc |= ngx_http_rcache_lint_tell(cf, NGX_HTTP_RCACHE_LINT_PURGE,
+                  lint->strict, &lint->purge, &clcf->name,
+                  "everybody may purge here",
+                  "add \"limit_except\" with \"allow\" and \"deny all\", or "
+                  "another guard");
+    }
 
     has = NGX_HTTP_RCACHE_HAS_HOST|NGX_HTTP_RCACHE_HAS_URI;
 
@@ -223,6 +248,18 @@ ngx_http_rcache_lint_location(ngx_conf_t *cf,
                   "if they all may get the same");
     }
 
+    if (lint->user.line == 0
+        && !(has & NGX_HTTP_RCACHE_HAS_USER)
+        && ngx_http_rcache_lint_authorizes(cf, clcf))
+    {
+        rc |= ngx_http_rcache_lint_tell(cf, NGX_HTTP_RCACHE_LINT_PASSED,
+                  lint->strict, &lint->cache, &clcf->name,
+                  "the upstream gets an Authorization that the cache does not "
+                  "see, and the key does not tell users apart",
+                  "set \"redis_proxy_cache_user\" to who it is, or to \"off\" "
+                  "if they all may get the same");
+    }
+
     if ((rlcf->methods & (NGX_HTTP_POST|NGX_HTTP_RCACHE_QUERY))
         && rlcf->rules.body_size == 0)
     {
@@ -242,6 +279,26 @@ ngx_http_rcache_lint_location(ngx_conf_t *cf,
     }
 
     return rc;
+}
+
+
+/* conditions that say nothing of who it is; a variable may say anything */
+
+static ngx_uint_t
+ngx_http_rcache_lint_method(ngx_array_t *values)
+{
+    ngx_uint_t                 i;
+    ngx_http_complex_value_t  *cv;
+
+    cv = values->elts;
+
+    for (i = 0; i < values->nelts; i++) {
+        if (cv[i].lengths && !rcache_str_is(&cv[i].value, "$request_method")) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 
@@ -353,106 +410,6 @@ ngx_http_rcache_lint_variable(ngx_str_t *name)
 
     return NGX_HTTP_RCACHE_HAS_HOST|NGX_HTTP_RCACHE_HAS_URI
            |NGX_HTTP_RCACHE_HAS_USER;
-}
-
-
-/* auth_basic and auth_request, by where their directives put what they say */
-
-static ngx_uint_t
-ngx_http_rcache_lint_guarded(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
-{
-    char                       *conf;
-    ngx_str_t                  *uri;
-    ngx_uint_t                  i;
-    ngx_command_t              *cmd;
-    ngx_http_complex_value_t   *realm;
-
-    for (i = 0; cf->cycle->modules[i]; i++) {
-
-        if (cf->cycle->modules[i]->type != NGX_HTTP_MODULE
-            || cf->cycle->modules[i]->commands == NULL)
-        {
-            continue;
-        }
-
-        conf = clcf->loc_conf[cf->cycle->modules[i]->ctx_index];
-
-        for (cmd = cf->cycle->modules[i]->commands; cmd->name.len; cmd++) {
-
-            if (rcache_str_is(&cmd->name, "auth_basic")) {
-                realm = *(ngx_http_complex_value_t **) (conf + cmd->offset);
-
-                if (realm
-                    && realm != NGX_CONF_UNSET_PTR
-                    && (realm->lengths
-                        || !rcache_str_is(&realm->value, "off")))
-                {
-                    return 1;
-                }
-            }
-
-            if (rcache_str_is(&cmd->name, "auth_request")) {
-                uri = (ngx_str_t *) (conf + cmd->offset);
-
-                if (uri->data && uri->len) {
-                    return 1;
-                }
-            }
-        }
-    }
-
-    return 0;
-}
-
-
-/* proxy_hide_header and its twins */
-
-static ngx_uint_t
-ngx_http_rcache_lint_hides(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
-{
-    char           *conf;
-    ngx_str_t      *names, pattern;
-    ngx_uint_t      i, n;
-    ngx_array_t    *hidden;
-    ngx_command_t  *cmd;
-
-    ngx_str_set(&pattern, "*_hide_header");
-
-    for (i = 0; cf->cycle->modules[i]; i++) {
-
-        if (cf->cycle->modules[i]->type != NGX_HTTP_MODULE
-            || cf->cycle->modules[i]->commands == NULL)
-        {
-            continue;
-        }
-
-        conf = clcf->loc_conf[cf->cycle->modules[i]->ctx_index];
-
-        for (cmd = cf->cycle->modules[i]->commands; cmd->name.len; cmd++) {
-
-            if (!rcache_args_match(&pattern, &cmd->name)
-                || cmd->set != ngx_conf_set_str_array_slot)
-            {
-                continue;
-            }
-
-            hidden = *(ngx_array_t **) (conf + cmd->offset);
-
-            if (hidden == NULL || hidden == NGX_CONF_UNSET_PTR) {
-                continue;
-            }
-
-            names = hidden->elts;
-
-            for (n = 0; n < hidden->nelts; n++) {
-                if (rcache_str_is(&names[n], "Set-Cookie")) {
-                    return 1;
-                }
-            }
-        }
-    }
-
-    return 0;
 }
 
 

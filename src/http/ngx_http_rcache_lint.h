@@ -31,7 +31,11 @@ typedef struct {
     ngx_http_rcache_where_t      methods;
     ngx_http_rcache_where_t      ignore;
     ngx_http_rcache_where_t      user;
+    ngx_http_rcache_where_t      purge;
+    ngx_http_rcache_where_t      admin;      /* not inherited */
     ngx_str_t                    key_text;
+    ngx_uint_t                   verified;   /* unsigned  verified:1;
+                                                clients have certificates */
 } ngx_http_rcache_lint_conf_t;
 
 
@@ -56,6 +60,24 @@ ngx_int_t ngx_http_rcache_lint_merge(ngx_conf_t *cf, void *parent,
 /* NGX_OK, or NGX_ERROR: something was said that is an error here */
 
 ngx_int_t ngx_http_rcache_lint(ngx_conf_t *cf);
+
+/*
+ * ngx_http_rcache_lint_guard.c, what other modules do in a location.  guarded:
+ * let users in by what they know; closed: that, or anything that may keep
+ * somebody out.  verified: of the server whose configuration is merged.
+ * authorizes: send an Authorization that is not the client's; hides: keep
+ * Set-Cookie from it.
+ */
+
+ngx_uint_t ngx_http_rcache_lint_guarded(ngx_conf_t *cf,
+    ngx_http_core_loc_conf_t *clcf);
+ngx_uint_t ngx_http_rcache_lint_closed(ngx_conf_t *cf,
+    ngx_http_core_loc_conf_t *clcf);
+ngx_uint_t ngx_http_rcache_lint_verified(ngx_conf_t *cf);
+ngx_uint_t ngx_http_rcache_lint_authorizes(ngx_conf_t *cf,
+    ngx_http_core_loc_conf_t *clcf);
+ngx_uint_t ngx_http_rcache_lint_hides(ngx_conf_t *cf,
+    ngx_http_core_loc_conf_t *clcf);
 
 
 #endif /* _NGX_HTTP_RCACHE_LINT_H_INCLUDED_ */
