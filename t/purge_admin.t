@@ -84,7 +84,7 @@ for (
     is($r->header('Content-Type'), 'application/json', 'it answers with JSON');
     my $did = JSON::PP::decode_json($r->body);
     is($did->{$_}, @{ $what->{$_} || [] }, "$_: so many")
-        for qw(tags urls prefixes);
+        for qw(tags urls prefixes users);
 
     for my $uri (@$gone) {
         isnt($one->get($uri)->body, $old{$uri}, "$uri is gone at once");

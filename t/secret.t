@@ -40,6 +40,12 @@ my $conf = <<'CONF';
             redis_proxy_cache_compress  zstd min_length=1;
         }
 
+        location = /purge {
+            redis_proxy_cache_admin  api;
+            allow                    127.0.0.1;
+            deny                     all;
+        }
+
         location /user {
             proxy_pass              http://%%ORIGIN%%;
             redis_proxy_cache_user  $http_x_user;
@@ -171,6 +177,18 @@ for (
     my ($status, $said) = $t->nginx_new($line)->check();
     ok($status && $said =~ $want, "nginx -t: $name") or diag($said);
 }
+
+# a user's entries are found by a digest that the secret is part of
+
+$r = $nginx->get('/user/purged', 'X-User', 'alice');
+my $hers = $r->body;
+$nginx->settle();
+is($nginx->get('/user/purged', 'X-User', 'alice')->verdict, 'HIT -',
+   'what is of one user');
+is($nginx->request('POST', '/purge', body => '{"users": ["alice"]}',
+                   headers => [ 'Content-Type', 'application/json' ])->status,
+   200, 'is purged');
+isnt($nginx->get('/user/purged', 'X-User', 'alice')->body, $hers, 'and gone');
 
 spit("$one-short", "0123456789abcde\n");
 my ($status, $said) = $t->nginx_new("redis_proxy_cache_secret_file $one-short;")

@@ -20,6 +20,8 @@ my $redis = $t->redis();
 my $origin = $t->origin(\&origin);
 
 my $nginx = $t->nginx(<<'CONF');
+    redis_proxy_cache_zone    purged:1m server=%%REDIS%% prefix=u:
+                              connect_timeout=5s timeout=5s;
     redis_proxy_cache_zone    api:1m server=%%REDIS%% prefix=p:
                               connect_timeout=5s timeout=5s;
     redis_proxy_cache_budget  5s;
@@ -64,6 +66,19 @@ my $nginx = $t->nginx(<<'CONF');
         location /swr/ {
             proxy_pass              http://%%ORIGIN%%;
             redis_proxy_cache_user  $http_x_user;
+        }
+
+        location /tagged/ {
+            proxy_pass              http://%%ORIGIN%%;
+            redis_proxy_cache       purged;
+            redis_proxy_cache_user  $http_x_user;
+            redis_proxy_cache_tags  $upstream_http_x_tag;
+        }
+
+        location = /purge {
+            redis_proxy_cache_admin  purged;
+            allow                    127.0.0.1;
+            deny                     all;
         }
 
         location /static/ {
@@ -278,6 +293,62 @@ for (
 }
 
 $_->tolerate(qr/\[emerg\]/) for @{ $t->{nginxes} };
+
+# all that is stored for one user is purged at once, and for nobody else
+
+my $private = 'Cache-Control: private, max-age=600';
+my %say = (plain => $private, tag => "$private|X-Tag: a b",
+           swr => 'Cache-Control: private, max-age=1, '
+                  . 'stale-while-revalidate=600');
+my %body;
+
+for my $user ('alice', 'bob') {
+    for my $what (sort keys %say) {
+        $body{"$user/$what"} = get("/tagged/$what", $user, $say{$what})->body;
+        $nginx->settle();
+    }
+
+    # one is refreshed without its client
+
+    ok(wait_for { get('/tagged/swr', $user, $private)->body
+                      ne $body{"$user/swr"} }, "$user: refreshed");
+    ok(wait_for { get('/tagged/swr', $user)->verdict eq 'HIT -' }, 'stored');
+    $body{"$user/swr"} = get('/tagged/swr', $user)->body;
+
+    for my $what (qw(plain tag swr)) {
+        is(get("/tagged/$what", $user)->body, $body{"$user/$what"},
+           "$user has $what");
+    }
+}
+
+for my $users ('["alice"]', '["x, y", "alice"]') {
+    $r = $nginx->request('POST', '/purge',
+                         headers => [ 'Content-Type', 'application/json' ],
+                         body => qq({"users": $users}));
+    is($r->status, 200, 'a purge of a user');
+    like($r->body, qr/"users":[12],/, 'says so');
+    unlike($r->body, qr/alice/, 'and no name');
+
+    for my $what (qw(plain tag swr)) {
+        $r = get("/tagged/$what", 'alice', $say{$what});
+        isnt($r->body, $body{"alice/$what"}, "what was $what is gone");
+        $nginx->settle();
+        is(get("/tagged/$what", 'bob')->body, $body{"bob/$what"},
+           'that of another user is not');
+        $body{"alice/$what"} = $r->body;
+    }
+}
+
+ok(!(grep { /alice/ } map { ref ? @$_ : $_ } map { @{ $_->[1] } }
+     @{ $redis->cmd('XRANGE', 'u:!purges', '-', '+') }),
+   'no name is in the log of purges');
+
+for my $wrong ('[""]', '"alice"', '[1]') {
+    is($nginx->request('POST', '/purge',
+                       headers => [ 'Content-Type', 'application/json' ],
+                       body => qq({"users": $wrong}))->status, 400,
+       "$wrong are no users");
+}
 
 $t->done();
 

@@ -251,7 +251,8 @@ ngx_http_rcache_admin_start(ngx_http_request_t *r)
     admin->zone = ngx_http_rcache_admin_zone(r);
     admin->purge = NULL;
 
-    rc = ngx_http_rcache_admin_json(r->pool, &text, &admin->what, &error);
+    rc = ngx_http_rcache_admin_json(r->pool, &text, admin->zone->secrets,
+                                    &admin->what, &error);
 
     if (rc == NGX_DECLINED) {
         return ngx_http_rcache_admin_error(r, NGX_HTTP_BAD_REQUEST, error);
@@ -382,8 +383,8 @@ ngx_http_rcache_admin_done(void *data, ngx_int_t rc)
                                          "answer: try again");
 
     } else {
-        len = sizeof("{\"tags\":,\"urls\":,\"prefixes\":,\"all\":false,"
-                     "\"soft\":false}\n") + 3 * NGX_INT_T_LEN;
+        len = sizeof("{\"tags\":,\"urls\":,\"prefixes\":,\"users\":,"
+                     "\"all\":false,\"soft\":false}\n") + 4 * NGX_INT_T_LEN;
 
         p = ngx_pnalloc(r->pool, len);
 
@@ -392,9 +393,10 @@ ngx_http_rcache_admin_done(void *data, ngx_int_t rc)
 
         } else {
             len = ngx_snprintf(p, len, "{\"tags\":%ui,\"urls\":%ui,"
-                               "\"prefixes\":%ui,\"all\":%s,\"soft\":%s}\n",
+                               "\"prefixes\":%ui,\"users\":%ui,"
+                               "\"all\":%s,\"soft\":%s}\n",
                                admin->what.tags, admin->what.urls.nelts,
-                               admin->what.prefixes,
+                               admin->what.prefixes, admin->what.users,
                                admin->what.all ? "true" : "false",
                                admin->what.soft ? "true" : "false")
                   - p;

@@ -40,16 +40,19 @@ typedef struct {
     ngx_array_t       urls;     /* ngx_str_t, cache keys */
     ngx_uint_t        tags;
     ngx_uint_t        prefixes;
+    ngx_uint_t        users;
     ngx_uint_t        all;      /* unsigned  all:1; */
     ngx_uint_t        soft;     /* unsigned  soft:1; */
 
     /* while it is taken apart */
     ngx_pool_t       *pool;
+    rcache_secrets_t *secrets;  /* NULL: none */
     const char       *error;
 } ngx_http_rcache_admin_purge_t;
 
 ngx_int_t ngx_http_rcache_admin_json(ngx_pool_t *pool, ngx_str_t *text,
-    ngx_http_rcache_admin_purge_t *purge, const char **error);
+    rcache_secrets_t *secrets, ngx_http_rcache_admin_purge_t *purge,
+    const char **error);
 
 
 #endif /* _NGX_HTTP_RCACHE_ADMIN_H_INCLUDED_ */

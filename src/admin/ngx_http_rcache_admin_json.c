@@ -4,7 +4,10 @@
  */
 
 
-/* {"tags": [], "urls": [], "prefixes": [], "all": false, "soft": false} */
+/*
+ * {"tags": [], "urls": [], "prefixes": [], "users": [], "all": false,
+ *  "soft": false}
+ */
 
 
 #include "ngx_http_rcache_admin.h"
@@ -19,6 +22,8 @@
 
 static int ngx_http_rcache_admin_member(void *data, const ngx_str_t *name,
     int kind, const ngx_str_t *value);
+static int ngx_http_rcache_admin_user(ngx_http_rcache_admin_purge_t *purge,
+    const ngx_str_t *identity);
 static int ngx_http_rcache_admin_item(ngx_http_rcache_admin_purge_t *purge,
     char *field, const ngx_str_t *value, size_t max, ngx_uint_t *n);
 static void *ngx_http_rcache_admin_alloc(void *data, size_t size);
@@ -27,7 +32,8 @@ static void ngx_http_rcache_admin_free(void *data, void *p);
 
 ngx_int_t
 ngx_http_rcache_admin_json(ngx_pool_t *pool, ngx_str_t *text,
-    ngx_http_rcache_admin_purge_t *purge, const char **error)
+    rcache_secrets_t *secrets, ngx_http_rcache_admin_purge_t *purge,
+    const char **error)
 {
     int                    rc;
     ngx_str_t             *pair;
@@ -42,6 +48,7 @@ ngx_http_rcache_admin_json(ngx_pool_t *pool, ngx_str_t *text,
     }
 
     purge->pool = pool;
+    purge->secrets = secrets;
 
     memory.alloc = ngx_http_rcache_admin_alloc;
     memory.free = ngx_http_rcache_admin_free;
@@ -73,7 +80,7 @@ ngx_http_rcache_admin_json(ngx_pool_t *pool, ngx_str_t *text,
 
     if (purge->pairs.nelts == 0) {
         *error = "there is nothing to be purged: expected tags, urls, "
-                 "prefixes or all";
+                 "prefixes, users or all";
         return NGX_DECLINED;
     }
 
@@ -125,16 +132,21 @@ ngx_http_rcache_admin_member(void *data, const ngx_str_t *name, int kind,
 
     if (!ngx_http_rcache_admin_is("tags")
         && !ngx_http_rcache_admin_is("urls")
-        && !ngx_http_rcache_admin_is("prefixes"))
+        && !ngx_http_rcache_admin_is("prefixes")
+        && !ngx_http_rcache_admin_is("users"))
     {
         purge->error = "there is an unknown member: expected tags, urls, "
-                       "prefixes, all or soft";
+                       "prefixes, users, all or soft";
         return 0;
     }
 
     if (kind != RCACHE_JSON_ELEMENT) {
-        purge->error = "tags, urls and prefixes are arrays of strings";
+        purge->error = "tags, urls, prefixes and users are arrays of strings";
         return 0;
+    }
+
+    if (name->data[0] == 'u' && name->data[1] == 's') {
+        return ngx_http_rcache_admin_user(purge, value);
     }
 
     switch (name->data[0]) {
@@ -171,6 +183,54 @@ ngx_http_rcache_admin_member(void *data, const ngx_str_t *name, int kind,
 }
 
 
+/*
+ * The tag of a user's entries, see ngx_http_rcache_user_tag().  While a secret
+ * is replaced there are instances that make it with either.
+ */
+
+static int
+ngx_http_rcache_admin_user(ngx_http_rcache_admin_purge_t *purge,
+    const ngx_str_t *identity)
+{
+    u_char      buf[NGX_HTTP_RCACHE_USER_TAG];
+    ngx_str_t   tag, none, *secret;
+    ngx_uint_t  i, n, tags;
+
+    tags = 0;
+
+    if (identity->len == 0) {
+        purge->error = "there is an empty string among the users";
+        return 0;
+    }
+
+    ngx_str_null(&none);
+
+    n = purge->secrets ? purge->secrets->n : 1;
+    secret = purge->secrets ? purge->secrets->secret : &none;
+
+    tag.data = buf;
+    tag.len = NGX_HTTP_RCACHE_USER_TAG;
+
+    for (i = 0; i < n; i++) {
+
+        if (ngx_http_rcache_user_tag(buf, identity, &secret[i]) != NGX_OK) {
+            purge->error = "";
+            return 0;
+        }
+
+        if (!ngx_http_rcache_admin_item(purge, "tag", &tag, RCACHE_TAG_MAX,
+                                        &tags))
+        {
+            return 0;
+        }
+    }
+
+    purge->users++;
+
+    return 1;
+}
+
+
 static int
 ngx_http_rcache_admin_item(ngx_http_rcache_admin_purge_t *purge, char *field,
     const ngx_str_t *value, size_t max, ngx_uint_t *n)
@@ -184,7 +244,8 @@ ngx_http_rcache_admin_item(ngx_http_rcache_admin_purge_t *purge, char *field,
     }
 
     if (purge->pairs.nelts == 2 * NGX_HTTP_RCACHE_ADMIN_ITEMS) {
-        purge->error = "there are more than 1000 tags, urls and prefixes";
+        purge->error = "there are more than 1000 tags, urls, prefixes and "
+                       "users";
         return 0;
     }
 

@@ -27,6 +27,7 @@
 /* bytes of the part of a user in the key */
 
 #define NGX_HTTP_RCACHE_USER_PART  (sizeof(" user=") - 1 + RCACHE_PART_USER)
+#define NGX_HTTP_RCACHE_USER_TAG   (NGX_HTTP_RCACHE_USER_PART - 1)
 
 
 /* beside NGX_HTTP_GET and the others, none of which it is */
@@ -104,7 +105,7 @@ typedef struct {
 /* of a request */
 
 typedef struct {
-    ngx_str_t                      user;     /* digits; empty: for all */
+    ngx_str_t                      user;     /* its tag; empty: for all */
     ngx_str_t                      parts;    /* the end of the key */
     ngx_str_t                      args;
     ngx_str_t                      body;     /* of the request, in one piece */
@@ -236,6 +237,11 @@ extern ngx_conf_enum_t  ngx_http_rcache_profiles[];
 ngx_int_t ngx_http_rcache_user(ngx_http_request_t *r,
     struct ngx_http_rcache_ctx_s *ctx, ngx_str_t *parts);
 ngx_int_t ngx_http_rcache_user_mark(ngx_http_request_t *r);
+
+/* the tag that the entries of a user have; NGX_OK, NGX_ERROR */
+
+ngx_int_t ngx_http_rcache_user_tag(u_char tag[NGX_HTTP_RCACHE_USER_TAG],
+    const ngx_str_t *identity, const ngx_str_t *secret);
 
 
 #endif /* _NGX_HTTP_RCACHE_RULES_H_INCLUDED_ */

@@ -49,11 +49,9 @@ ngx_http_rcache_purge_mark(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
 
-    ngx_str_null(&entry->tags);
+    list.n = 0;
 
     if (rlcf->purge.tags) {
-
-        list.n = 0;
         cv = rlcf->purge.tags->elts;
 
         for (i = 0; i < rlcf->purge.tags->nelts; i++) {
@@ -68,6 +66,24 @@ ngx_http_rcache_purge_mark(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
                 return RCACHE_REASON_TAGS;
             }
         }
+    }
+
+    ngx_str_null(&entry->tags);
+
+    if (list.n == 0 && tags && tags->len) {
+
+        /* with that of the user */
+
+        entry->tags = *tags;
+
+    } else {
+
+        if (ctx->zone->follow
+            && ctx->rules.user.len
+            && rcache_tags_add(&list, &ctx->rules.user) != RCACHE_OK)
+        {
+            return RCACHE_REASON_TAGS;
+        }
 
         if (list.n) {
             entry->tags.len = list.n * RCACHE_TAG_SIZE;
@@ -78,10 +94,6 @@ ngx_http_rcache_purge_mark(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
 
             ngx_memcpy(entry->tags.data, list.hash, entry->tags.len);
         }
-    }
-
-    if (entry->tags.len == 0 && tags) {
-        entry->tags = *tags;
     }
 
     if (entry->tags.len) {

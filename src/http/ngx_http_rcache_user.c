@@ -45,7 +45,9 @@ ngx_http_rcache_user(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    p = ngx_cpymem(parts->data, " user=", sizeof(" user=") - 1);
+    parts->data[0] = ' ';
+
+    p = parts->data + 1;
 
     zone = ctx->zone;
 
@@ -56,14 +58,29 @@ ngx_http_rcache_user(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         ngx_str_null(&secret);
     }
 
-    if (rcache_parts_user(p, &identity, &secret) != RCACHE_OK) {
+    if (ngx_http_rcache_user_tag(p, &identity, &secret) != NGX_OK) {
         return NGX_ERROR;
     }
 
     ctx->rules.user.data = p;
-    ctx->rules.user.len = RCACHE_PART_USER;
+    ctx->rules.user.len = NGX_HTTP_RCACHE_USER_TAG;
 
     return NGX_OK;
+}
+
+
+/* all entries of a user have it: "user=" and the digest */
+
+ngx_int_t
+ngx_http_rcache_user_tag(u_char tag[NGX_HTTP_RCACHE_USER_TAG],
+    const ngx_str_t *identity, const ngx_str_t *secret)
+{
+    u_char  *p;
+
+    p = ngx_cpymem(tag, "user=", sizeof("user=") - 1);
+
+    return (rcache_parts_user(p, identity, secret) == RCACHE_OK) ? NGX_OK
+                                                                 : NGX_ERROR;
 }
 
 
