@@ -34,6 +34,7 @@ my $nginx = $t->nginx(<<'CONF', vars => { REDIS_PORT => $port });
             proxy_pass         http://%%ORIGIN%%;
             redis_proxy_cache  api;
             add_header         X-Found $redis_proxy_cache_reason;
+            add_header         X-Redis $redis_proxy_cache_redis;
         }
     }
 CONF
@@ -45,8 +46,10 @@ my ($r, $redis);
 # not there when nginx starts
 
 fault('Redis is absent at start', sub { }, qr/redis_down/);
+is($nginx->get('/state')->header('X-Redis'), 'down', 'a variable tells of it');
 $redis = $t->redis(port => $port);
 healed('it is started');
+is($nginx->get('/state')->header('X-Redis'), 'up', 'and of that');
 
 # dies with nothing to do
 

@@ -14,6 +14,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Time::HiRes qw(time);
 use RCache;
+use RCache::Status;
 
 my $bound = $ENV{ASAN_OPTIONS} ? 10 : 4;
 
@@ -35,6 +36,11 @@ my $conf = <<'CONF';
             redis_proxy_cache      api;
             redis_proxy_cache_key  $request_uri;
             add_header             X-Found $redis_proxy_cache_reason;
+            add_header             X-Redis $redis_proxy_cache_redis;
+        }
+
+        location = /status {
+            redis_proxy_cache_status;
         }
     }
 CONF
@@ -56,6 +62,7 @@ ok(wait_for {
     return $nginx->lines('is slow: \d+ of \d+ answers');
 }, 'answers take 250 ms: it is told of') or diag($nginx->errors());
 is(scalar($nginx->lines('is slow:')), 1, 'in one line');
+state('slow', 1);
 
 # while it is open nobody waits, but for one that looks, now and then
 
@@ -75,6 +82,7 @@ ok(wait_for { many($nginx, $hot[0]); $nginx->lines('is fast again') },
    'it answers fast again, which is seen');
 ok(wait_for { !grep { $_ ne '-' } many($nginx, @hot) }, 'all are hits');
 is(scalar($nginx->lines('is fast again')), 1, 'one line tells of it');
+state('up', 0);
 
 # one stall is no reason
 
@@ -134,6 +142,19 @@ is(join(' ', many($nginx, ('/large', @hot) x 3)), join(' ', ('-') x 33),
 
 $t->done();
 
+
+
+# what the variable and the counters say of it
+
+sub state {
+    my ($word, $open) = @_;
+
+    is($nginx->get('/state')->header('X-Redis'), $word, "it is $word");
+
+    my $zone = RCache::Status->of($nginx)->{zones}[0];
+    is($zone->{redis_breakers_open}, $open, 'the metrics say so');
+    return;
+}
 
 sub warm {
     my ($nginx) = @_;

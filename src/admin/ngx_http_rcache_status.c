@@ -387,6 +387,8 @@ ngx_http_rcache_status_snapshot(ngx_http_request_t *r, ngx_array_t *zones)
 
         s->state[RCACHE_STATE_UP] =
                        !zone[i]->health->bad[NGX_HTTP_RCACHE_HEALTH_CONNECT];
+        s->state[RCACHE_STATE_SLOW] =
+                                  ngx_http_rcache_redis_slow(zone[i]->redis);
         s->state[RCACHE_STATE_WORKERS] = s->sum.pid;
         s->state[RCACHE_STATE_SINCE] = sh->since;
     }

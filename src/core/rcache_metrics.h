@@ -142,6 +142,8 @@
 #define RCACHE_STATES(X)                                                      \
     X(UP, "redis_up",                                                         \
       "1 if Redis can be reached, 0 while it is left alone.")                 \
+    X(SLOW, "redis_breakers_open",                                            \
+      "Servers that are left alone because they answer too slowly.")          \
     X(WORKERS, "workers",                                                     \
       "Workers that live and count for themselves.")                          \
     X(SINCE, "start_time_seconds",                                            \

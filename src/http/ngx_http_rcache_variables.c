@@ -19,6 +19,8 @@ static ngx_int_t ngx_http_rcache_variable_validator(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_rcache_variable_age(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_rcache_variable_redis(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_rcache_variable_set(ngx_http_variable_value_t *v,
     const ngx_str_t *value);
 
@@ -54,6 +56,9 @@ static ngx_http_variable_t  ngx_http_rcache_variables[] = {
 
     { ngx_string("redis_proxy_cache_age"), NULL,
       ngx_http_rcache_variable_age, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("redis_proxy_cache_redis"), NULL,
+      ngx_http_rcache_variable_redis, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_null_string, NULL, NULL, 0, 0, 0 }
 };
@@ -193,6 +198,33 @@ ngx_http_rcache_variable_age(ngx_http_request_t *r,
     age.len = ngx_sprintf(p, "%L", rcache_entry_age(&ctx->entry, now)) - p;
 
     return ngx_http_rcache_variable_set(v, &age);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_variable_redis(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_rcache_ctx_t  *ctx;
+
+    static ngx_str_t  up = ngx_string("up");
+    static ngx_str_t  slow = ngx_string("slow");
+    static ngx_str_t  down = ngx_string("down");
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx == NULL || ctx->zone == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    if (ctx->zone->health->bad[NGX_HTTP_RCACHE_HEALTH_CONNECT]) {
+        return ngx_http_rcache_variable_set(v, &down);
+    }
+
+    return ngx_http_rcache_variable_set(v,
+                                  ngx_http_rcache_redis_slow(ctx->zone->redis)
+                                  ? &slow : &up);
 }
 
 

@@ -117,6 +117,25 @@ ngx_http_rcache_redis_shared_size(ngx_http_rcache_redis_conf_t *rcf)
 }
 
 
+ngx_uint_t
+ngx_http_rcache_redis_slow(ngx_http_rcache_redis_t *redis)
+{
+    ngx_uint_t  i, n;
+
+    if (redis->cluster == NULL) {
+        return redis->node.breaker.sh->open;
+    }
+
+    n = 0;
+
+    for (i = 0; i < NGX_HTTP_RCACHE_NODES; i++) {
+        n += redis->cluster->sh->breakers[i].open;
+    }
+
+    return n;
+}
+
+
 ngx_int_t
 ngx_http_rcache_op_submit(ngx_http_rcache_redis_t *redis,
     ngx_http_rcache_op_t *op)

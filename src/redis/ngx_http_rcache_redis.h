@@ -298,6 +298,13 @@ ngx_int_t ngx_http_rcache_op_command(ngx_http_rcache_op_t *op,
 ngx_uint_t ngx_http_rcache_redis_masters(ngx_http_rcache_redis_t *redis);
 
 /*
+ * How many servers are left alone by all workers of this instance because
+ * they answer too slowly.
+ */
+
+ngx_uint_t ngx_http_rcache_redis_slow(ngx_http_rcache_redis_t *redis);
+
+/*
  * NGX_OK: accepted, the handler will be called.  NGX_DECLINED: not accepted,
  * op->status says why, the operation is still the caller's.
  */
