@@ -11,11 +11,15 @@
  */
 
 
-#define PCRE2_CODE_UNIT_WIDTH  8
-
-#include <pcre2.h>
+/* first: what it says of the system's headers has to come before them */
 
 #include "ngx_http_rcache.h"
+
+#ifndef PCRE2_CODE_UNIT_WIDTH
+#define PCRE2_CODE_UNIT_WIDTH  8
+#endif
+
+#include <pcre2.h>
 
 
 /* steps of a match, or of one with JIT something like it */
