@@ -59,9 +59,7 @@ ngx_http_rcache_profile_request(ngx_http_request_t *r)
             i = 0;
         }
 
-        if (h[i].key.len == sizeof("cookie") - 1
-            && ngx_strncmp(h[i].lowcase_key, "cookie", sizeof("cookie") - 1)
-               == 0
+        if (rcache_str_is(&h[i].key, "cookie")
             && ngx_http_rcache_profile_preview(&h[i].value))
         {
             return RCACHE_REASON_PREVIEW;
