@@ -60,6 +60,10 @@ my $nginx = $t->nginx(<<'CONF');
             proxy_pass                    http://%%ORIGIN%%;
             redis_proxy_cache_revalidate  on;
         }
+
+        location = /admin {
+            redis_proxy_cache_admin  api;
+        }
     }
 CONF
 
@@ -132,6 +136,26 @@ for (
     like($said, qr/NOPERM|no permissions|ACL failure|can't access/i,
          "refused: @$_");
 }
+
+# but for a purge by a regular expression, as the documentation says
+
+my ($more) = slurp("$FindBin::Bin/../docs/storage-format.md")
+    =~ /^    (ACL SETUSER cache \+scan.*)$/m;
+$redis->cmd(split ' ', $more);
+$redis->cmd('ACL', 'LOG', 'RESET');
+
+for my $soft ('true', 'false') {
+    is($nginx->request('POST', '/admin',
+           body => "{\"regexes\":[\".\"],\"soft\":$soft}",
+           headers => [ 'Content-Type' => 'application/json' ])->status, 200,
+       "a regex, soft: $soft");
+    ok(wait_for { $nginx->get('/admin')->body
+                  =~ /"soft":$soft,"state":"done".*"purged":[1-9]/ },
+       'it is done');
+}
+
+is_deeply($redis->cmd('ACL', 'LOG'), [], 'Redis has refused nothing')
+    or diag(explain($redis->cmd('ACL', 'LOG')));
 
 $t->done();
 

@@ -88,6 +88,8 @@ my %way = (
     'a prefix, by PURGE'     => sub { purge($_[0],
                                            $_[1] =~ s/\d+$/*/r) },
     'a prefix, from outside' => sub { record('prefix', $_[1] =~ s/\d+$//r) },
+    'a regex'                => sub { record('regex',
+                                           '^' . quotemeta($_[1]) . '$') },
     'a tag'                  => sub { record('tag', "tag-$_[1]") },
     'a tag among others'     => sub { record(tag => 'none', tag => 'common',
                                             tag => 'other') },

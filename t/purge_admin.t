@@ -23,6 +23,8 @@ my $conf = <<'CONF';
     redis_proxy_cache_zone    api:1m server=%%REDIS%%
                               connect_timeout=5s timeout=5s;
     redis_proxy_cache_budget  5s;
+    redis_proxy_cache         api;
+    redis_proxy_cache_valid   200 400 1h;
 
     map "$request_method:$http_x_purge_key" $purge {
         "PURGE:secret"  1;

@@ -35,7 +35,9 @@ static ngx_int_t ngx_http_rcache_admin_text(ngx_http_request_t *r,
 static ngx_http_rcache_zone_t *ngx_http_rcache_admin_zone(
     ngx_http_request_t *r);
 static ngx_uint_t ngx_http_rcache_admin_is_json(ngx_http_request_t *r);
-static void ngx_http_rcache_admin_done(void *data, ngx_int_t rc);
+static void ngx_http_rcache_admin_done(void *data, rcache_purge_id_t *id);
+static ngx_int_t ngx_http_rcache_admin_answer(ngx_http_request_t *r,
+    ngx_http_rcache_admin_purge_t *what, rcache_purge_id_t *id);
 static void ngx_http_rcache_admin_cleanup(void *data);
 static ngx_int_t ngx_http_rcache_admin_status(ngx_http_request_t *r,
     ngx_http_rcache_zone_t *zone);
@@ -71,6 +73,10 @@ ngx_http_rcache_set_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                            ngx_http_redis_proxy_cache_module);
 
     ngx_http_rcache_where(cf, &rlcf->lint.admin);
+
+    if (rlcf->enable == NGX_CONF_UNSET) {
+        rlcf->enable = 0;
+    }
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     clcf->handler = ngx_http_rcache_admin_handler;
@@ -262,6 +268,12 @@ ngx_http_rcache_admin_start(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    if (admin->what.regexes > ngx_http_rcache_admin_room(admin->zone)) {
+        return ngx_http_rcache_admin_error(r, NGX_HTTP_TOO_MANY_REQUESTS,
+                                           "8 regexes are at work already: "
+                                           "wait, or stop one");
+    }
+
     /* softly, the entries stay */
 
     n = admin->what.soft ? 0 : admin->what.urls.nelts;
@@ -361,12 +373,11 @@ ngx_http_rcache_admin_text(ngx_http_request_t *r, ngx_str_t *text)
 
 
 static void
-ngx_http_rcache_admin_done(void *data, ngx_int_t rc)
+ngx_http_rcache_admin_done(void *data, rcache_purge_id_t *id)
 {
     ngx_http_rcache_admin_t *admin = data;
 
-    u_char              *p;
-    size_t               len;
+    ngx_int_t            rc;
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
 
@@ -377,37 +388,45 @@ ngx_http_rcache_admin_done(void *data, ngx_int_t rc)
 
     ngx_http_set_log_request(c->log, r);
 
-    if (rc != NGX_OK) {
-        rc = ngx_http_rcache_admin_error(r, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                         "Redis could not be told, or did not "
-                                         "answer: try again");
-
-    } else {
-        len = sizeof("{\"tags\":,\"urls\":,\"prefixes\":,\"users\":,"
-                     "\"all\":false,\"soft\":false}\n") + 4 * NGX_INT_T_LEN;
-
-        p = ngx_pnalloc(r->pool, len);
-
-        if (p == NULL) {
-            rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
-
-        } else {
-            len = ngx_snprintf(p, len, "{\"tags\":%ui,\"urls\":%ui,"
-                               "\"prefixes\":%ui,\"users\":%ui,"
-                               "\"all\":%s,\"soft\":%s}\n",
-                               admin->what.tags, admin->what.urls.nelts,
-                               admin->what.prefixes, admin->what.users,
-                               admin->what.all ? "true" : "false",
-                               admin->what.soft ? "true" : "false")
-                  - p;
-
-            rc = ngx_http_rcache_admin_send(r, NGX_HTTP_OK, p, len);
-        }
-    }
+    rc = id ? ngx_http_rcache_admin_answer(r, &admin->what, id)
+            : ngx_http_rcache_admin_error(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                          "Redis could not be told, or did "
+                                          "not answer: try again");
 
     ngx_http_finalize_request(r, rc);
 
     ngx_http_run_posted_requests(c);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_admin_answer(ngx_http_request_t *r,
+    ngx_http_rcache_admin_purge_t *what, rcache_purge_id_t *id)
+{
+    u_char  *p;
+    size_t   len;
+
+    len = sizeof("{\"id\":\"\",\"tags\":,\"urls\":,\"prefixes\":,"
+                 "\"users\":,\"regexes\":,\"stop\":,\"all\":false,"
+                 "\"soft\":false}\n")
+          + RCACHE_PURGE_ID_LEN + 6 * NGX_INT_T_LEN;
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    len = ngx_snprintf(p, len, "{\"id\":\"%uL-%uL\",\"tags\":%ui,"
+                       "\"urls\":%ui,\"prefixes\":%ui,\"users\":%ui,"
+                       "\"regexes\":%ui,\"stop\":%ui,"
+                       "\"all\":%s,\"soft\":%s}\n",
+                       id->ms, id->seq, what->tags, what->urls.nelts,
+                       what->prefixes, what->users, what->regexes,
+                       what->stops, what->all ? "true" : "false",
+                       what->soft ? "true" : "false")
+          - p;
+
+    return ngx_http_rcache_admin_send(r, NGX_HTTP_OK, p, len);
 }
 
 
@@ -428,9 +447,15 @@ ngx_http_rcache_admin_status(ngx_http_request_t *r,
 {
     u_char             *p;
     size_t              len;
+    ngx_str_t           jobs;
     rcache_purge_id_t   id;
 
-    len = sizeof("{\"follows\":false,\"last\":\"\"}\n") + RCACHE_PURGE_ID_LEN;
+    if (ngx_http_rcache_admin_jobs(r->pool, zone, &jobs) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    len = sizeof("{\"follows\":false,\"last\":\"\",\"jobs\":}\n")
+          + RCACHE_PURGE_ID_LEN + jobs.len;
 
     p = ngx_pnalloc(r->pool, len);
     if (p == NULL) {
@@ -439,34 +464,39 @@ ngx_http_rcache_admin_status(ngx_http_request_t *r,
 
     ngx_http_rcache_follow_last(zone->follow, &id);
 
-    len = ngx_snprintf(p, len, "{\"follows\":%s,\"last\":\"%uL-%uL\"}\n",
+    len = ngx_snprintf(p, len,
+                       "{\"follows\":%s,\"last\":\"%uL-%uL\",\"jobs\":%V}\n",
                        ngx_http_rcache_follow_blind(zone->follow) ? "false"
                                                                   : "true",
-                       id.ms, id.seq)
+                       id.ms, id.seq, &jobs)
           - p;
 
     return ngx_http_rcache_admin_send(r, NGX_HTTP_OK, p, len);
 }
 
 
-/* the text has nothing that would have to be escaped */
-
 static ngx_int_t
 ngx_http_rcache_admin_error(ngx_http_request_t *r, ngx_uint_t status,
     const char *text)
 {
-    u_char           *p;
+    u_char           *p, *last, *s;
     size_t            len;
     ngx_table_elt_t  *h;
 
-    len = sizeof("{\"error\":\"\"}\n") - 1 + ngx_strlen(text);
+    s = (u_char *) text;
+    len = ngx_strlen(s);
 
-    p = ngx_pnalloc(r->pool, len);
+    p = ngx_pnalloc(r->pool, sizeof("{\"error\":\"\"}\n") + len
+                             + ngx_escape_json(NULL, s, len));
     if (p == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    (void) ngx_sprintf(p, "{\"error\":\"%s\"}\n", text);
+    last = ngx_sprintf(p, "{\"error\":\"");
+    last = (u_char *) ngx_escape_json(last, s, len);
+    last = ngx_sprintf(last, "\"}\n");
+
+    len = last - p;
 
     if (status == NGX_HTTP_NOT_ALLOWED) {
 

@@ -30,9 +30,21 @@ char *ngx_http_rcache_admin_merge(ngx_conf_t *cf,
     ngx_http_rcache_purge_conf_t *conf);
 
 /*
+ * ngx_http_rcache_admin_jobs.c: what becomes of purges by a regex, a JSON
+ * array.  NGX_OK, NGX_ERROR.
+ */
+
+ngx_int_t ngx_http_rcache_admin_jobs(ngx_pool_t *pool,
+    ngx_http_rcache_zone_t *zone, ngx_str_t *json);
+
+/* how many more regexes there may be */
+
+ngx_uint_t ngx_http_rcache_admin_room(ngx_http_rcache_zone_t *zone);
+
+/*
  * ngx_http_rcache_admin_json.c: takes apart what is to be purged.  NGX_OK;
- * NGX_DECLINED: it is wrong, and *error, a sentence in static storage, says
- * how; NGX_ERROR.
+ * NGX_DECLINED: it is wrong, and *error, a sentence in the pool or in static
+ * storage, says how; NGX_ERROR.
  */
 
 typedef struct {
@@ -41,6 +53,8 @@ typedef struct {
     ngx_uint_t        tags;
     ngx_uint_t        prefixes;
     ngx_uint_t        users;
+    ngx_uint_t        regexes;
+    ngx_uint_t        stops;    /* jobs that are to be stopped */
     ngx_uint_t        all;      /* unsigned  all:1; */
     ngx_uint_t        soft;     /* unsigned  soft:1; */
 

@@ -5,8 +5,8 @@
 
 
 /*
- * {"tags": [], "urls": [], "prefixes": [], "users": [], "all": false,
- *  "soft": false}
+ * {"tags": [], "urls": [], "prefixes": [], "users": [], "regexes": [],
+ *  "stop": [], "all": false, "soft": false}
  */
 
 
@@ -24,6 +24,10 @@ static int ngx_http_rcache_admin_member(void *data, const ngx_str_t *name,
     int kind, const ngx_str_t *value);
 static int ngx_http_rcache_admin_user(ngx_http_rcache_admin_purge_t *purge,
     const ngx_str_t *identity);
+static int ngx_http_rcache_admin_regex(ngx_http_rcache_admin_purge_t *purge,
+    const ngx_str_t *regex);
+static int ngx_http_rcache_admin_stop(ngx_http_rcache_admin_purge_t *purge,
+    const ngx_str_t *id);
 static int ngx_http_rcache_admin_item(ngx_http_rcache_admin_purge_t *purge,
     char *field, const ngx_str_t *value, size_t max, ngx_uint_t *n);
 static void *ngx_http_rcache_admin_alloc(void *data, size_t size);
@@ -80,7 +84,7 @@ ngx_http_rcache_admin_json(ngx_pool_t *pool, ngx_str_t *text,
 
     if (purge->pairs.nelts == 0) {
         *error = "there is nothing to be purged: expected tags, urls, "
-                 "prefixes, users or all";
+                 "prefixes, users, regexes or all";
         return NGX_DECLINED;
     }
 
@@ -133,15 +137,18 @@ ngx_http_rcache_admin_member(void *data, const ngx_str_t *name, int kind,
     if (!ngx_http_rcache_admin_is("tags")
         && !ngx_http_rcache_admin_is("urls")
         && !ngx_http_rcache_admin_is("prefixes")
-        && !ngx_http_rcache_admin_is("users"))
+        && !ngx_http_rcache_admin_is("users")
+        && !ngx_http_rcache_admin_is("regexes")
+        && !ngx_http_rcache_admin_is("stop"))
     {
         purge->error = "there is an unknown member: expected tags, urls, "
-                       "prefixes, users, all or soft";
+                       "prefixes, users, regexes, stop, all or soft";
         return 0;
     }
 
     if (kind != RCACHE_JSON_ELEMENT) {
-        purge->error = "tags, urls, prefixes and users are arrays of strings";
+        purge->error = "tags, urls, prefixes, users, regexes and stop are "
+                       "arrays of strings";
         return 0;
     }
 
@@ -154,6 +161,12 @@ ngx_http_rcache_admin_member(void *data, const ngx_str_t *name, int kind,
     case 't':
         return ngx_http_rcache_admin_item(purge, "tag", value, RCACHE_TAG_MAX,
                                           &purge->tags);
+
+    case 'r':
+        return ngx_http_rcache_admin_regex(purge, value);
+
+    case 's':
+        return ngx_http_rcache_admin_stop(purge, value);
 
     case 'p':
         return ngx_http_rcache_admin_item(purge, "prefix", value,
@@ -232,6 +245,63 @@ ngx_http_rcache_admin_user(ngx_http_rcache_admin_purge_t *purge,
 
 
 static int
+ngx_http_rcache_admin_regex(ngx_http_rcache_admin_purge_t *purge,
+    const ngx_str_t *regex)
+{
+    u_char     *p, buf[NGX_MAX_CONF_ERRSTR];
+    ngx_int_t   rc;
+    ngx_str_t   text;
+
+    if (regex->len > RCACHE_PATTERN_MAX) {
+        purge->error = "there is a regex of more than 512 bytes";
+        return 0;
+    }
+
+    text = *regex;
+
+    rc = ngx_http_rcache_regex_check(&text, buf, sizeof(buf));
+
+    if (rc == NGX_ERROR) {
+        purge->error = "";
+        return 0;
+    }
+
+    if (rc == NGX_DECLINED) {
+        p = ngx_pnalloc(purge->pool, sizeof("a regex does not compile: ")
+                                     + sizeof(buf));
+        if (p == NULL) {
+            purge->error = "";
+            return 0;
+        }
+
+        (void) ngx_sprintf(p, "a regex does not compile: %s%Z", buf);
+
+        purge->error = (char *) p;
+        return 0;
+    }
+
+    return ngx_http_rcache_admin_item(purge, "regex", regex,
+                                      RCACHE_PATTERN_MAX, &purge->regexes);
+}
+
+
+static int
+ngx_http_rcache_admin_stop(ngx_http_rcache_admin_purge_t *purge,
+    const ngx_str_t *id)
+{
+    rcache_purge_id_t  n;
+
+    if (rcache_purge_id(&n, id) != RCACHE_OK) {
+        purge->error = "stop has what is no id of a job";
+        return 0;
+    }
+
+    return ngx_http_rcache_admin_item(purge, "stop", id, RCACHE_PURGE_ID_LEN,
+                                      &purge->stops);
+}
+
+
+static int
 ngx_http_rcache_admin_item(ngx_http_rcache_admin_purge_t *purge, char *field,
     const ngx_str_t *value, size_t max, ngx_uint_t *n)
 {
@@ -244,8 +314,8 @@ ngx_http_rcache_admin_item(ngx_http_rcache_admin_purge_t *purge, char *field,
     }
 
     if (purge->pairs.nelts == 2 * NGX_HTTP_RCACHE_ADMIN_ITEMS) {
-        purge->error = "there are more than 1000 tags, urls, prefixes and "
-                       "users";
+        purge->error = "there are more than 1000 tags, urls, prefixes, users, "
+                       "regexes and jobs";
         return 0;
     }
 

@@ -18,7 +18,8 @@ static ngx_int_t ngx_http_rcache_purge_asks(ngx_http_request_t *r,
     ngx_http_complex_value_t *cv, ngx_uint_t *yes);
 static void ngx_http_rcache_purge_refresh(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
-static void ngx_http_rcache_purge_request_done(void *data, ngx_int_t rc);
+static void ngx_http_rcache_purge_request_done(void *data,
+    rcache_purge_id_t *id);
 static void ngx_http_rcache_purge_request_cleanup(void *data);
 
 
@@ -257,10 +258,11 @@ ngx_http_rcache_purge_refresh(ngx_http_request_t *r,
 
 
 static void
-ngx_http_rcache_purge_request_done(void *data, ngx_int_t rc)
+ngx_http_rcache_purge_request_done(void *data, rcache_purge_id_t *id)
 {
     ngx_http_rcache_purge_request_t *request = data;
 
+    ngx_int_t            rc;
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
 
@@ -271,7 +273,7 @@ ngx_http_rcache_purge_request_done(void *data, ngx_int_t rc)
 
     ngx_http_set_log_request(c->log, r);
 
-    if (rc == NGX_OK) {
+    if (id) {
 
         if (request->refresh) {
             ngx_http_rcache_purge_refresh(r, request->ctx);

@@ -48,6 +48,8 @@ static void rcache_entry_put_blocks(u_char *p, const rcache_entry_t *e);
 static int rcache_entry_get_blocks(rcache_entry_t *e, u_char *p,
     u_char *last);
 static int64_t rcache_entry_cut(uint64_t n);
+static int rcache_entry_verify_front(rcache_entry_t *e,
+    const rcache_secrets_t *secrets);
 static int rcache_entry_valid(const rcache_entry_t *e);
 static unsigned rcache_entry_head_status(const rcache_str_t *head);
 static u_char *rcache_put_str(u_char *p, const rcache_str_t *s);
@@ -362,14 +364,10 @@ rcache_entry_get_blocks(rcache_entry_t *e, u_char *p, u_char *last)
 }
 
 
-/* the checksum was made after the signature, and is not part of it */
-
 int
 rcache_entry_verify(rcache_entry_t *e, const rcache_secrets_t *secrets)
 {
-    int      rc;
-    u_char  *mac, sum[8], was[RCACHE_SIGN_MAC];
-    u_char   digest[RCACHE_SIGN_DIGEST];
+    u_char  digest[RCACHE_SIGN_DIGEST];
 
     if (!(e->flags & RCACHE_ENTRY_SIGNED)
         || rcache_digest(digest, e->body.data, e->body.len) != RCACHE_OK
@@ -377,6 +375,18 @@ rcache_entry_verify(rcache_entry_t *e, const rcache_secrets_t *secrets)
     {
         return RCACHE_DECLINED;
     }
+
+    return rcache_entry_verify_front(e, secrets);
+}
+
+
+/* the checksum was made after the signature, and is not part of it */
+
+static int
+rcache_entry_verify_front(rcache_entry_t *e, const rcache_secrets_t *secrets)
+{
+    int      rc;
+    u_char  *mac, sum[8], was[RCACHE_SIGN_MAC];
 
     mac = e->block + RCACHE_SIGN_DIGEST;
 
@@ -445,6 +455,109 @@ rcache_entry_head_status(const rcache_str_t *head)
     }
 
     return (p[0] - '0') * 100 + (p[1] - '0') * 10 + (p[2] - '0');
+}
+
+
+int
+rcache_entry_peek(rcache_entry_t *e, u_char *data, size_t len)
+{
+    u_char  *p;
+    size_t   fixed, rest;
+
+    if (len < RCACHE_ENTRY_FIXED
+        || memcmp(data + RCACHE_ENTRY_AT_MAGIC, "RPC", 3) != 0
+        || data[RCACHE_ENTRY_AT_VERSION] != RCACHE_ENTRY_VERSION)
+    {
+        return RCACHE_DECLINED;
+    }
+
+    fixed = rcache_get16(data + RCACHE_ENTRY_AT_LENGTH);
+    e->flags = rcache_get32(data + RCACHE_ENTRY_AT_FLAGS);
+
+    if (fixed < rcache_entry_stored(e->flags) || fixed > len) {
+        return RCACHE_DECLINED;
+    }
+
+    rest = len - fixed;
+    p = data + fixed;
+
+    e->key.len = rcache_get32(data + RCACHE_ENTRY_AT_KEY_LEN);
+
+    if (rcache_get_str(&e->key, &p, &rest) != RCACHE_OK
+        || rcache_entry_get_blocks(e, data + rcache_entry_stored(e->flags),
+                                   data + fixed)
+           != RCACHE_OK)
+    {
+        return RCACHE_DECLINED;
+    }
+
+    e->front = data;
+    e->front_len = fixed + e->key.len
+                   + (size_t) rcache_get32(data + RCACHE_ENTRY_AT_VARY_LEN)
+                   + (size_t) rcache_get32(data + RCACHE_ENTRY_AT_VARIANT)
+                   + (size_t) rcache_get32(data + RCACHE_ENTRY_AT_HEAD_LEN);
+
+    return RCACHE_OK;
+}
+
+
+int
+rcache_entry_soften(u_char *front, size_t len, int64_t until,
+    const rcache_secrets_t *secrets)
+{
+    u_char          *mac;
+    int64_t          created, lifetime;
+    rcache_entry_t   e;
+
+    if (rcache_entry_peek(&e, front, len) != RCACHE_OK
+        || e.front_len != len
+        || rcache_get64(front + RCACHE_ENTRY_AT_SUM)
+           != rcache_sum(front + RCACHE_ENTRY_SUMMED,
+                         len - RCACHE_ENTRY_SUMMED))
+    {
+        return RCACHE_DECLINED;
+    }
+
+    if (e.flags & RCACHE_ENTRY_SIGNED) {
+
+        if (secrets == NULL
+            || secrets->n == 0
+            || rcache_entry_verify_front(&e, secrets) != RCACHE_OK)
+        {
+            return RCACHE_DECLINED;
+        }
+    }
+
+    created = (int64_t) rcache_get64(front + RCACHE_ENTRY_AT_CREATED);
+
+    if (created < 0) {
+        return RCACHE_DECLINED;
+    }
+
+    lifetime = until - created;
+
+    if (lifetime >= (int64_t) rcache_get64(front + RCACHE_ENTRY_AT_LIFETIME)) {
+        return RCACHE_DONE;
+    }
+
+    rcache_put64(front + RCACHE_ENTRY_AT_LIFETIME, (uint64_t) lifetime);
+
+    if (e.flags & RCACHE_ENTRY_SIGNED) {
+        mac = e.block + RCACHE_SIGN_DIGEST;
+
+        memset(mac, 0, RCACHE_SIGN_MAC);
+        rcache_put64(front + RCACHE_ENTRY_AT_SUM, 0);
+
+        if (rcache_sign(mac, &secrets->secret[0], front, len) != RCACHE_OK) {
+            return RCACHE_DECLINED;
+        }
+    }
+
+    rcache_put64(front + RCACHE_ENTRY_AT_SUM,
+                 rcache_sum(front + RCACHE_ENTRY_SUMMED,
+                            len - RCACHE_ENTRY_SUMMED));
+
+    return RCACHE_OK;
 }
 
 

@@ -178,6 +178,25 @@ int rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
 int rcache_entry_verify(rcache_entry_t *e, const rcache_secrets_t *secrets);
 
 /*
+ * What the beginning of a stored value says: flags, key, tags, position, and
+ * front_len, the bytes in front of the body, of which data may have fewer.
+ * Unchecked by any sum: good enough to throw it away.  RCACHE_OK,
+ * RCACHE_DECLINED: it is no entry, or its key is not in data.
+ */
+
+int rcache_entry_peek(rcache_entry_t *e, u_char *data, size_t len);
+
+/*
+ * Cuts the lifetime of an entry, of which front is all in front of the body,
+ * and signs it anew if there are secrets.  RCACHE_OK; RCACHE_DONE: it is no
+ * longer as it is; RCACHE_DECLINED: it is damaged, or not signed by one of
+ * these, or is signed and nothing is known of secrets.
+ */
+
+int rcache_entry_soften(u_char *front, size_t len, int64_t until,
+    const rcache_secrets_t *secrets);
+
+/*
  * What the beginning of a stored value says of its segments, unchecked by any
  * sum: good enough to let them expire.  RCACHE_OK, RCACHE_DECLINED: it has
  * none.

@@ -31,6 +31,9 @@
     (((r)->hard > (r)->soft) ? (r)->hard : (r)->soft)
 
 
+static int rcache_purges_pattern(rcache_purges_t *purges,
+    const rcache_purge_id_t *id, const rcache_field_t *field, int soft,
+    uint64_t purged);
 static int rcache_purge_number(uint64_t *n, const u_char **p,
     const u_char *last);
 static void rcache_purges_raise(uint64_t *p, uint64_t position);
@@ -161,12 +164,14 @@ rcache_purges_apply(rcache_purges_t *purges, const rcache_purge_id_t *id,
 {
     int                  rc, soft;
     size_t               i;
-    uint64_t             position;
+    uint64_t             position, purged;
+    const u_char        *p;
     rcache_purge_id_t    floor;
     const rcache_str_t  *value;
 
     rc = n ? RCACHE_OK : RCACHE_DECLINED;
     soft = 0;
+    purged = 0;
     position = rcache_purge_position(id);
 
     for (i = 0; i < n; i++) {
@@ -175,6 +180,11 @@ rcache_purges_apply(rcache_purges_t *purges, const rcache_purge_id_t *id,
             value = &fields[i].value;
             soft = (value->len != 0
                     && !(value->len == 1 && value->data[0] == '0'));
+
+        } else if (rcache_str_is(&fields[i].name, "purged")) {
+            value = &fields[i].value;
+            p = value->data;
+            (void) rcache_purge_number(&purged, &p, p + value->len);
         }
     }
 
@@ -206,7 +216,12 @@ rcache_purges_apply(rcache_purges_t *purges, const rcache_purge_id_t *id,
 
             rcache_purges_floor(purges, &floor);
 
-        } else if (!rcache_str_is(&fields[i].name, "soft")) {
+        } else if (!rcache_str_is(&fields[i].name, "soft")
+                   && !rcache_str_is(&fields[i].name, "purged")
+                   && rcache_purges_pattern(purges, id, &fields[i], soft,
+                                            purged)
+                      != RCACHE_OK)
+        {
             rc = RCACHE_DECLINED;
         }
     }
@@ -214,6 +229,51 @@ rcache_purges_apply(rcache_purges_t *purges, const rcache_purge_id_t *id,
     rcache_purges_raise(&purges->newest, position);
 
     return rc;
+}
+
+
+static int
+rcache_purges_pattern(rcache_purges_t *purges, const rcache_purge_id_t *id,
+    const rcache_field_t *field, int soft, uint64_t purged)
+{
+    int                     rc;
+    uint64_t                position;
+    rcache_purge_id_t       of;
+    rcache_pattern_state_e  state;
+
+    if (rcache_str_is(&field->name, "regex")) {
+
+        position = rcache_purge_position(id);
+
+        rc = rcache_patterns_add(&purges->patterns, id, position, soft,
+                                 &field->value);
+
+        if (rc == RCACHE_ERROR) {
+            rcache_purges_raise(soft ? &purges->soft : &purges->hard,
+                                position);
+            return RCACHE_OK;
+        }
+
+        return rc;
+    }
+
+    if (rcache_str_is(&field->name, "done")) {
+        state = RCACHE_PATTERN_DONE;
+
+    } else if (rcache_str_is(&field->name, "stop")) {
+        state = RCACHE_PATTERN_STOPPED;
+
+    } else {
+        return RCACHE_DECLINED;
+    }
+
+    if (rcache_purge_id(&of, &field->value) != RCACHE_OK) {
+        return RCACHE_DECLINED;
+    }
+
+    rcache_patterns_end(&purges->patterns, &of, state, purged);
+
+    return RCACHE_OK;
 }
 
 

@@ -21,6 +21,7 @@
 
 
 #include "rcache_core.h"
+#include "rcache_pattern.h"
 
 
 /* records of a set of the table */
@@ -40,12 +41,6 @@ typedef enum {
     RCACHE_PURGE_KEY,
     RCACHE_PURGE_PREFIX
 } rcache_purge_kind_e;
-
-
-typedef struct {
-    uint64_t   ms;
-    uint64_t   seq;
-} rcache_purge_id_t;
 
 
 typedef struct {
@@ -69,6 +64,8 @@ typedef struct {
     uint64_t                 known;   /* up to here nothing is missing */
 
     rcache_purge_id_t        id;      /* the same as it is in the log */
+
+    rcache_patterns_t        patterns;
 
     uint64_t                 mask;    /* number of sets - 1 */
     rcache_purge_length_t    length[RCACHE_PURGE_LENGTHS];
@@ -111,9 +108,9 @@ uint64_t rcache_purge_known(const rcache_purge_id_t *id);
 
 /*
  * Applies a record of the log: pairs of name and value.  A floor that is no id,
- * or one that is yet to come, counts as that of this record.  RCACHE_OK;
- * RCACHE_DECLINED: there was something in it that says nothing, the rest has
- * been applied.
+ * or one that is yet to come, counts as that of this record.  A regex for which
+ * there is no room purges all.  RCACHE_OK; RCACHE_DECLINED: there was something
+ * in it that says nothing, the rest has been applied.
  */
 
 int rcache_purges_apply(rcache_purges_t *purges, const rcache_purge_id_t *id,
@@ -131,7 +128,7 @@ void rcache_purges_floor(rcache_purges_t *purges,
 
 /*
  * True if it was purged.  Otherwise *soft is the position of the last purge
- * that makes it stale, or 0.
+ * that makes it stale, or 0.  Patterns are not looked at, see rcache_pattern.h.
  */
 
 int rcache_purges_match(const rcache_purges_t *purges,

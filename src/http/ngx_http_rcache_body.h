@@ -64,6 +64,11 @@ void ngx_http_rcache_segments_retire(ngx_http_rcache_zone_t *zone,
 void ngx_http_rcache_segments_drop(ngx_http_rcache_zone_t *zone,
     ngx_str_t *key, ngx_str_t *seen);
 
+/* the command of drop, NGX_OK, NGX_ERROR; the reply is 1 if it was there */
+
+ngx_int_t ngx_http_rcache_drop_command(ngx_http_rcache_op_t *op,
+    ngx_str_t *key, ngx_str_t *seen);
+
 /* submits it; there is nobody who would be told of the reply */
 
 void ngx_http_rcache_segments_send(ngx_http_rcache_zone_t *zone,

@@ -58,6 +58,7 @@ struct ngx_http_rcache_follow_s {
     ngx_http_rcache_redis_conf_t   conf;
     ngx_http_rcache_redis_t       *redis;
     ngx_slab_pool_t               *pool;
+    ngx_http_rcache_regexes_t     *regexes;
     rcache_purge_id_t              ahead;    /* of this beat, see below */
     ngx_str_t                      key;
     ngx_event_t                    timer;
@@ -164,6 +165,13 @@ ngx_http_rcache_follow_init(ngx_cycle_t *cycle, void *data)
         return NGX_ERROR;
     }
 
+    follow->regexes = ngx_http_rcache_regexes_create(cycle,
+                                             &follow->purges->table->patterns,
+                                             &follow->pool->mutex);
+    if (follow->regexes == NULL) {
+        return NGX_ERROR;
+    }
+
     zone->follow = follow;
 
     if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
@@ -178,7 +186,7 @@ ngx_http_rcache_follow_init(ngx_cycle_t *cycle, void *data)
 
     ngx_add_timer(&follow->timer, 1);
 
-    return NGX_OK;
+    return ngx_http_rcache_walk_init(cycle, zone);
 }
 
 
@@ -704,7 +712,7 @@ ngx_http_rcache_follow_record(ngx_http_rcache_follow_t *follow,
 
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "\"%V\" has a record %uL-%uL that says something "
-                      "unknown, expected tag, key, prefix, all or soft",
+                      "unknown, expected tag, key, prefix, regex, all or soft",
                       &follow->key, id.ms, id.seq);
     }
 
@@ -828,6 +836,20 @@ rcache_purges_t *
 ngx_http_rcache_follow_table(ngx_http_rcache_follow_t *follow)
 {
     return follow->purges->table;
+}
+
+
+ngx_http_rcache_regexes_t *
+ngx_http_rcache_follow_regexes(ngx_http_rcache_follow_t *follow)
+{
+    return follow->regexes;
+}
+
+
+ngx_uint_t
+ngx_http_rcache_follow_deaf(ngx_http_rcache_follow_t *follow)
+{
+    return ngx_http_rcache_purges_deaf(follow->purges);
 }
 
 

@@ -30,6 +30,7 @@
 struct ngx_http_rcache_purge_s {
     ngx_http_rcache_purge_pt   handler;        /* NULL: nobody waits */
     void                      *data;
+    rcache_purge_id_t          id;             /* of the record */
     ngx_uint_t                 nops;
     ngx_uint_t                 failed;         /* unsigned  failed:1; */
 };
@@ -254,7 +255,10 @@ ngx_http_rcache_purge_record_handler(ngx_http_rcache_op_t *op,
 {
     ngx_http_rcache_purge_t *purge = op->data;
 
-    if (reply == NULL || reply->type != REDIS_REPLY_STRING) {
+    if (reply == NULL
+        || reply->type != REDIS_REPLY_STRING
+        || rcache_purge_id(&purge->id, &reply->str) != RCACHE_OK)
+    {
         purge->failed = 1;
 
         if (reply && reply->type == REDIS_REPLY_ERROR) {
@@ -284,16 +288,12 @@ ngx_http_rcache_purge_op_handler(ngx_http_rcache_op_t *op,
 static void
 ngx_http_rcache_purge_done(ngx_http_rcache_purge_t *purge)
 {
-    ngx_int_t  rc;
-
     if (--purge->nops) {
         return;
     }
 
-    rc = purge->failed ? NGX_ERROR : NGX_OK;
-
     if (purge->handler) {
-        purge->handler(purge->data, rc);
+        purge->handler(purge->data, purge->failed ? NULL : &purge->id);
     }
 
     ngx_free(purge);

@@ -26,6 +26,7 @@
 #include "../core/rcache_tags.h"
 #include "../redis/ngx_http_rcache_redis.h"
 #include "../shm/ngx_http_rcache_purges.h"
+#include "ngx_http_rcache_regex.h"
 
 
 struct ngx_http_rcache_ctx_s;
@@ -49,9 +50,9 @@ typedef struct {
 
 typedef struct ngx_http_rcache_purge_s  ngx_http_rcache_purge_t;
 
-/* rc: NGX_OK, it is in the log and known to this instance; NGX_ERROR */
+/* id: of the record that is in the log and known to this instance; NULL */
 
-typedef void (*ngx_http_rcache_purge_pt)(void *data, ngx_int_t rc);
+typedef void (*ngx_http_rcache_purge_pt)(void *data, rcache_purge_id_t *id);
 
 
 /* ngx_http_rcache_conf_purge.c: NGX_CONF_OK, NGX_CONF_ERROR or a text */
@@ -74,13 +75,15 @@ ngx_uint_t ngx_http_rcache_purge_used(ngx_http_rcache_purge_conf_t *conf);
 
 /*
  * ngx_http_rcache_follow.c.  init: in each process, after the zone is there;
- * NGX_OK, NGX_ERROR.  blind: what was purged may not be known here.  catch_up:
+ * NGX_OK, NGX_ERROR.  blind: what was purged may not be known here; deaf: and
+ * that has been so for long.  catch_up:
  * asks for it on the lane, in front of what is sent next; returns what caught
  * up is to be asked with, 0 if it could not be sent.
  */
 
 ngx_int_t ngx_http_rcache_follow_init(ngx_cycle_t *cycle, void *zone);
 ngx_uint_t ngx_http_rcache_follow_blind(ngx_http_rcache_follow_t *follow);
+ngx_uint_t ngx_http_rcache_follow_deaf(ngx_http_rcache_follow_t *follow);
 ngx_uint_t ngx_http_rcache_follow_catch_up(ngx_http_rcache_follow_t *follow,
     ngx_http_rcache_lane_e lane);
 ngx_uint_t ngx_http_rcache_follow_caught_up(ngx_http_rcache_follow_t *follow,
@@ -88,6 +91,8 @@ ngx_uint_t ngx_http_rcache_follow_caught_up(ngx_http_rcache_follow_t *follow,
 
 ngx_str_t *ngx_http_rcache_follow_key(ngx_http_rcache_follow_t *follow);
 rcache_purges_t *ngx_http_rcache_follow_table(
+    ngx_http_rcache_follow_t *follow);
+ngx_http_rcache_regexes_t *ngx_http_rcache_follow_regexes(
     ngx_http_rcache_follow_t *follow);
 
 /* the last record that is known; zeros: none */
@@ -123,7 +128,7 @@ void ngx_http_rcache_invalidate_tags(ngx_http_request_t *r,
 rcache_reason_e ngx_http_rcache_purge_judge(
     struct ngx_http_rcache_ctx_s *ctx, rcache_entry_t *entry);
 
-/* it was purged while it was fetched */
+/* it was purged while it was fetched, or nobody can tell */
 
 ngx_uint_t ngx_http_rcache_purge_late(struct ngx_http_rcache_ctx_s *ctx,
     rcache_entry_t *entry);
@@ -141,6 +146,11 @@ ngx_int_t ngx_http_rcache_purge_start(void *zone, ngx_str_t *pairs,
     ngx_http_rcache_purge_pt handler, void *data,
     ngx_http_rcache_purge_t **purge);
 void ngx_http_rcache_purge_detach(ngx_http_rcache_purge_t *purge);
+
+
+/* ngx_http_rcache_walk.c: worker start; NGX_OK, NGX_ERROR */
+
+ngx_int_t ngx_http_rcache_walk_init(ngx_cycle_t *cycle, void *zone);
 
 
 #endif /* _NGX_HTTP_RCACHE_PURGE_H_INCLUDED_ */

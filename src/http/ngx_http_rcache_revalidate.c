@@ -148,6 +148,10 @@ ngx_http_rcache_freshen(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         return reason;
     }
 
+    if (ngx_http_rcache_purge_late(ctx, &ctx->entry)) {
+        return RCACHE_REASON_PURGED;
+    }
+
     ttl = ngx_http_rcache_ttl(r, ctx, &resp, &ctx->entry);
 
     reason = ngx_http_rcache_freshen_store(r, ctx, ttl);

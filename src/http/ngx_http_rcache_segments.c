@@ -289,7 +289,6 @@ void
 ngx_http_rcache_segments_drop(ngx_http_rcache_zone_t *zone, ngx_str_t *key,
     ngx_str_t *seen)
 {
-    ngx_str_t              argv[5];
     ngx_http_rcache_op_t  *op;
 
     op = ngx_http_rcache_segments_op();
@@ -297,16 +296,26 @@ ngx_http_rcache_segments_drop(ngx_http_rcache_zone_t *zone, ngx_str_t *key,
         return;
     }
 
+    if (ngx_http_rcache_drop_command(op, key, seen) != NGX_OK) {
+        ngx_destroy_pool(op->pool);
+        return;
+    }
+
+    ngx_http_rcache_segments_send(zone, op);
+}
+
+
+ngx_int_t
+ngx_http_rcache_drop_command(ngx_http_rcache_op_t *op, ngx_str_t *key,
+    ngx_str_t *seen)
+{
+    ngx_str_t  argv[5];
+
     ngx_str_set(&argv[0], "EVAL");
     argv[1] = ngx_http_rcache_script_drop;
     ngx_str_set(&argv[2], "1");
     argv[3] = *key;
     argv[4] = *seen;
 
-    if (ngx_http_rcache_op_command(op, argv, 5, NULL) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
-        return;
-    }
-
-    ngx_http_rcache_segments_send(zone, op);
+    return ngx_http_rcache_op_command(op, argv, 5, NULL);
 }

@@ -214,10 +214,25 @@ ngx_http_rcache_purge_judge(ngx_http_rcache_ctx_t *ctx, rcache_entry_t *entry)
 ngx_uint_t
 ngx_http_rcache_purge_late(ngx_http_rcache_ctx_t *ctx, rcache_entry_t *entry)
 {
-    uint64_t  soft;
+    uint64_t                   soft;
+    ngx_http_rcache_follow_t  *follow;
 
-    return ctx->zone->follow
-           && ngx_http_rcache_purge_match(ctx, entry, &soft);
+    follow = ctx->zone->follow;
+
+    if (follow == NULL) {
+        return 0;
+    }
+
+    /* see ngx_http_rcache_walk.c */
+
+    if (ngx_http_rcache_follow_deaf(follow)
+        || rcache_patterns_late(&ngx_http_rcache_follow_table(follow)->patterns,
+                                entry->position))
+    {
+        return 1;
+    }
+
+    return ngx_http_rcache_purge_match(ctx, entry, &soft);
 }
 
 
@@ -225,15 +240,31 @@ static ngx_uint_t
 ngx_http_rcache_purge_match(ngx_http_rcache_ctx_t *ctx, rcache_entry_t *entry,
     uint64_t *soft)
 {
-    rcache_purge_subject_t  subject;
+    rcache_purges_t                  *table;
+    rcache_purge_subject_t            subject;
+    ngx_http_rcache_regex_subject_t   regex;
 
     subject.position = entry->position;
     subject.key = ctx->key;
     subject.tags = entry->tags;
 
-    return (ngx_uint_t) rcache_purges_match(
-                            ngx_http_rcache_follow_table(ctx->zone->follow),
-                            &subject, soft);
+    table = ngx_http_rcache_follow_table(ctx->zone->follow);
+
+    if (rcache_purges_match(table, &subject, soft)) {
+        return 1;
+    }
+
+    if (!rcache_patterns_concern(&table->patterns, entry->position)) {
+        return 0;
+    }
+
+    regex.key = &ctx->key;
+    regex.position = entry->position;
+    regex.upto = UINT64_MAX;
+
+    return ngx_http_rcache_regexes_match(
+                             ngx_http_rcache_follow_regexes(ctx->zone->follow),
+                             &regex, soft);
 }
 
 

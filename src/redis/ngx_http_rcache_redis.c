@@ -102,6 +102,13 @@ ngx_http_rcache_redis_cleanup(void *data)
 }
 
 
+ngx_uint_t
+ngx_http_rcache_redis_version(ngx_http_rcache_redis_t *redis)
+{
+    return redis->cluster ? redis->cluster->version : 0;
+}
+
+
 size_t
 ngx_http_rcache_redis_shared_size(ngx_http_rcache_redis_conf_t *rcf)
 {

@@ -298,6 +298,13 @@ ngx_int_t ngx_http_rcache_op_command(ngx_http_rcache_op_t *op,
 ngx_uint_t ngx_http_rcache_redis_masters(ngx_http_rcache_redis_t *redis);
 
 /*
+ * Another number whenever a cluster is another one than before, its masters or
+ * their slots; 0 if it is no cluster.
+ */
+
+ngx_uint_t ngx_http_rcache_redis_version(ngx_http_rcache_redis_t *redis);
+
+/*
  * How many servers are left alone by all workers of this instance because
  * they answer too slowly.
  */

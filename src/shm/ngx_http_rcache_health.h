@@ -28,7 +28,7 @@
 #include "ngx_http_rcache_uses.h"
 
 
-#define NGX_HTTP_RCACHE_SHM_LAYOUT  6
+#define NGX_HTTP_RCACHE_SHM_LAYOUT  7
 
 
 /* what can be wrong, each for itself */

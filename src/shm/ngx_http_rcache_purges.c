@@ -14,7 +14,7 @@
 
 
 static ngx_uint_t ngx_http_rcache_purges_silent(
-    ngx_http_rcache_purges_t *purges);
+    ngx_http_rcache_purges_t *purges, ngx_msec_int_t ms);
 
 
 ngx_http_rcache_purges_t *
@@ -43,6 +43,8 @@ ngx_http_rcache_purges_create(ngx_slab_pool_t *pool, size_t size)
 
     rcache_purges_init(purges->table, sets);
 
+    purges->alive = ngx_current_msec;
+
     return purges;
 }
 
@@ -63,7 +65,10 @@ ngx_http_rcache_purges_lead(ngx_http_rcache_purges_t *purges)
         return 1;
     }
 
-    if (owner && !ngx_http_rcache_purges_silent(purges)) {
+    if (owner
+        && !ngx_http_rcache_purges_silent(purges,
+                                          NGX_HTTP_RCACHE_PURGES_ALIVE))
+    {
         return 0;
     }
 
@@ -82,15 +87,25 @@ ngx_http_rcache_purges_give_up(ngx_http_rcache_purges_t *purges)
 ngx_uint_t
 ngx_http_rcache_purges_blind(ngx_http_rcache_purges_t *purges)
 {
-    return !purges->synced || ngx_http_rcache_purges_silent(purges);
+    return !purges->synced
+           || ngx_http_rcache_purges_silent(purges,
+                                            NGX_HTTP_RCACHE_PURGES_ALIVE);
+}
+
+
+ngx_uint_t
+ngx_http_rcache_purges_deaf(ngx_http_rcache_purges_t *purges)
+{
+    return ngx_http_rcache_purges_silent(purges,
+                                         NGX_HTTP_RCACHE_PURGES_DEAF);
 }
 
 
 /* ngx_current_msec is monotonic, and the same for all processes */
 
 static ngx_uint_t
-ngx_http_rcache_purges_silent(ngx_http_rcache_purges_t *purges)
+ngx_http_rcache_purges_silent(ngx_http_rcache_purges_t *purges,
+    ngx_msec_int_t ms)
 {
-    return (ngx_msec_int_t) (ngx_current_msec - purges->alive)
-           > NGX_HTTP_RCACHE_PURGES_ALIVE;
+    return (ngx_msec_int_t) (ngx_current_msec - purges->alive) > ms;
 }

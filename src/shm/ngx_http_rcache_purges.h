@@ -25,6 +25,31 @@
 
 #define NGX_HTTP_RCACHE_PURGES_ALIVE  1000
 
+/* without one for so long, nothing is stored, see ngx_http_rcache_walk.c */
+
+#define NGX_HTTP_RCACHE_PURGES_DEAF   2000
+
+
+/* the walk through the keys for the patterns, under the mutex */
+
+typedef struct {
+    uint64_t           upto;       /* the position of the last pattern that it
+                                      is for; 0: there is none */
+    uint64_t           token;      /* says that it is this instance's */
+    uint64_t           cursor;
+    uint64_t           run;        /* of the server that the cursor is of */
+    ngx_uint_t         master;     /* where it is, from 1 on */
+    ngx_uint_t         masters;
+    ngx_uint_t         version;    /* of the map of the cluster */
+    uint64_t           keys;       /* of the masters so far */
+    uint64_t           asked;      /* of these, about */
+    uint64_t           looked;     /* keys of the zone */
+    uint64_t           purged;     /* entries */
+    ngx_uint_t         elsewhere;  /* unsigned  elsewhere:1;  another instance
+                                      does it, at percent */
+    ngx_uint_t         percent;
+} ngx_http_rcache_purges_walk_t;
+
 
 typedef struct {
     rcache_purges_t   *table;
@@ -35,6 +60,7 @@ typedef struct {
     ngx_atomic_t       synced;     /* the table has all that the log had */
     ngx_atomic_t       hint;       /* a position in an entry that is ahead of
                                       the log */
+    ngx_http_rcache_purges_walk_t  walk;
 } ngx_http_rcache_purges_t;
 
 
@@ -51,6 +77,10 @@ void ngx_http_rcache_purges_give_up(ngx_http_rcache_purges_t *purges);
 /* there may have been purges that this instance does not know of */
 
 ngx_uint_t ngx_http_rcache_purges_blind(ngx_http_rcache_purges_t *purges);
+
+/* and that for long */
+
+ngx_uint_t ngx_http_rcache_purges_deaf(ngx_http_rcache_purges_t *purges);
 
 
 #endif /* _NGX_HTTP_RCACHE_PURGES_H_INCLUDED_ */

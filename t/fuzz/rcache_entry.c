@@ -197,6 +197,18 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     lie(p, size, mode, &key);
 
+    if (rcache_entry_peek(&e, p, size) == RCACHE_OK) {
+        check_inside(&e.key, p, size);
+        check_inside(&e.tags, p, size);
+
+        if (e.front_len <= size
+            && rcache_entry_soften(p, e.front_len, now, NULL) == RCACHE_OK)
+        {
+            fuzz_assert(rcache_entry_soften(p, e.front_len, now, NULL)
+                        == RCACHE_DONE);
+        }
+    }
+
     rc = rcache_entry_decode(&e, p, size, &key);
 
     if (rc != RCACHE_OK) {

@@ -22,7 +22,8 @@
 
 
 static const char  *names[] = {
-    "tag", "key", "prefix", "all", "floor", "soft", "other"
+    "tag", "key", "prefix", "all", "floor", "soft", "other", "regex", "done",
+    "stop", "purged"
 };
 
 
@@ -69,7 +70,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     none.len = 2;
 
     for (n = 0; n < RECORDS && size >= 2; n++) {
-        kind[n] = (unsigned) fuzz_int(&data, &size, 1) % 7;
+        kind[n] = (unsigned) fuzz_int(&data, &size, 1) % 11;
         len = (size_t) fuzz_int(&data, &size, 1);
 
         if (len > size) {

@@ -1027,12 +1027,136 @@ blocks(void **state)
 }
 
 
+static void
+peek(void **state)
+{
+    size_t          len, i;
+    u_char         *p, *copy;
+    uint64_t        hash;
+    rcache_entry_t  e, d;
+
+    (void) state;
+
+    hash = 42;
+
+    e = entry();
+    e.flags |= RCACHE_ENTRY_TAGS|RCACHE_ENTRY_POSITION;
+    e.tags.data = (u_char *) &hash;
+    e.tags.len = sizeof(hash);
+    e.position = 7;
+
+    p = store(&e, &len);
+
+    /* with its key it is known, with less it is not */
+
+    for (i = 0; i <= len; i++) {
+        copy = unit_copy(p, i);
+
+        if (i < RCACHE_ENTRY_FIXED + 2 + 8 + 8 + sizeof(KEY) - 1) {
+            assert_int_equal(rcache_entry_peek(&d, copy, i), RCACHE_DECLINED);
+
+        } else {
+            assert_int_equal(rcache_entry_peek(&d, copy, i), RCACHE_OK);
+            assert_true(d.position == 7);
+            assert_int_equal(d.key.len, sizeof(KEY) - 1);
+            assert_memory_equal(d.key.data, KEY, d.key.len);
+            assert_int_equal(d.front_len, rcache_entry_size(&e));
+        }
+
+        free(copy);
+    }
+
+    p[3] = 2;
+    assert_int_equal(rcache_entry_peek(&d, p, len), RCACHE_DECLINED);
+    free(p);
+}
+
+
+static void
+soften(void **state)
+{
+    size_t            len, n;
+    u_char           *p;
+    unsigned          is_signed;
+    rcache_entry_t    e, d;
+    rcache_secrets_t  secrets, other;
+
+    (void) state;
+
+    memset(&secrets, 0, sizeof(secrets));
+    secrets.n = 2;
+    secrets.secret[0] = unit_str("the new secret of all of them");
+    secrets.secret[1] = unit_str("the old secret of all of them");
+
+    other = secrets;
+    other.n = 1;
+
+    for (is_signed = 0; is_signed < 2; is_signed++) {
+        e = entry();
+
+        if (is_signed) {
+            e.flags |= RCACHE_ENTRY_SIGNED;
+            e.secret = secrets.secret[1];
+            assert_int_equal(rcache_digest(e.digest, e.body.data, e.body.len),
+                             RCACHE_OK);
+        }
+
+        p = store(&e, &len);
+        n = rcache_entry_size(&e);
+
+        /* it was no longer fresh then */
+
+        assert_int_equal(rcache_entry_soften(p, n, e.created + 60000,
+                                             &secrets),
+                         RCACHE_DONE);
+
+        if (is_signed) {
+            assert_int_equal(rcache_entry_soften(p, n, e.created, &other),
+                             RCACHE_DECLINED);
+            assert_int_equal(rcache_entry_soften(p, n, e.created, NULL),
+                             RCACHE_DECLINED);
+        }
+
+        assert_int_equal(rcache_entry_soften(p, n - 1, e.created, &secrets),
+                         RCACHE_DECLINED);
+
+        assert_int_equal(rcache_entry_soften(p, n, e.created + 1000,
+                                             is_signed ? &secrets : NULL),
+                         RCACHE_OK);
+
+        assert_int_equal(rcache_entry_decode(&d, p, len, &e.key), RCACHE_OK);
+        assert_true(d.lifetime == 1000);
+        assert_true(d.created == e.created);
+
+        if (is_signed) {
+            assert_int_equal(rcache_entry_verify(&d, &other), RCACHE_OK);
+        }
+
+        /* before it came */
+
+        assert_int_equal(rcache_entry_soften(p, n, e.created - 1000,
+                                             &secrets),
+                         RCACHE_OK);
+        assert_int_equal(rcache_entry_decode(&d, p, len, &e.key), RCACHE_OK);
+        assert_true(d.lifetime == -1000);
+
+        p[n - 1] ^= 1;
+        assert_int_equal(rcache_entry_soften(p, n, e.created - 2000,
+                                             &secrets),
+                         RCACHE_DECLINED);
+        free(p);
+    }
+}
+
+
 int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(round_trip),
         cmocka_unit_test(blocks),
+        cmocka_unit_test(peek),
+        cmocka_unit_test(soften),
         cmocka_unit_test(round_trip_of_extremes),
         cmocka_unit_test(layout_is_the_public_contract),
         cmocka_unit_test(cut_short_or_longer),

@@ -370,6 +370,63 @@ known(void **state)
 }
 
 
+static void
+regex(void **state)
+{
+    int                i;
+    rcache_field_t     f[3];
+    rcache_purges_t   *p;
+    rcache_purge_id_t  n;
+
+    (void) state;
+
+    p = table();
+
+    assert_int_equal(apply(p, 5, "regex", "^/a"), RCACHE_OK);
+    assert_int_equal(p->patterns.pattern[0].state, RCACHE_PATTERN_ACTIVE);
+    assert_int_equal(p->patterns.pattern[0].soft, 0);
+    assert_int_equal(look(p, 4, "/a", ""), 0);
+
+    soft(p, 6, "regex", "^/b");
+    assert_int_equal(p->patterns.pattern[1].soft, 1);
+
+    assert_int_equal(apply(p, 7, "regex", ""), RCACHE_DECLINED);
+    assert_int_equal(apply(p, 7, "done", "x"), RCACHE_DECLINED);
+    assert_int_equal(apply(p, 7, "stop", "5"), RCACHE_DECLINED);
+    assert_int_equal(rcache_patterns_active(&p->patterns), 2);
+
+    assert_int_equal(apply(p, 7, "stop", "6-0"), RCACHE_OK);
+    assert_int_equal(p->patterns.pattern[1].state, RCACHE_PATTERN_STOPPED);
+
+    f[0].name = unit_str("done");
+    f[0].value = unit_str("5-0");
+    f[1].name = unit_str("purged");
+    f[1].value = unit_str("123");
+    n = id(8, 0);
+
+    assert_int_equal(rcache_purges_apply(p, &n, f, 2), RCACHE_OK);
+    assert_int_equal(p->patterns.pattern[0].state, RCACHE_PATTERN_DONE);
+    assert_int_equal(p->patterns.pattern[0].purged, 123);
+
+    /* without room: everything */
+
+    for (i = 0; i < RCACHE_PATTERNS; i++) {
+        assert_int_equal(apply(p, 10 + i, "regex", "^/c"), RCACHE_OK);
+    }
+
+    assert_int_equal(rcache_patterns_active(&p->patterns), RCACHE_PATTERNS);
+
+    assert_int_equal(look(p, 9, "/x", ""), 0);
+    soft(p, 40, "regex", "^/d");
+    assert_int_equal(look(p, 39, "/x", ""), 40);
+    assert_int_equal(apply(p, 41, "regex", "^/e"), RCACHE_OK);
+    assert_int_equal(look(p, 40, "/x", ""), -1);
+    assert_int_equal(look(p, 41, "/x", ""), 0);
+
+    free(p);
+}
+
+
 int
 main(void)
 {
@@ -379,6 +436,7 @@ main(void)
         cmocka_unit_test(kinds),
         cmocka_unit_test(softly),
         cmocka_unit_test(full),
+        cmocka_unit_test(regex),
         cmocka_unit_test(known)
     };
 
