@@ -104,7 +104,7 @@ my ($r, $c, $entry, $before);
 my @uris = qw(/free /count /ask/304 /ask/large /ask/cookie /pause/1 /none/1
               /headers /tls /range /match /head /cookie /private /gone /off/1
               /direct/1 /left /reload /post /ask/200 /rewritten/a
-              /regex/one/two /log /purged);
+              /regex/one/two /log /purged /vary);
 
 $one->get($_) for @uris;
 my @many = map { "/many/$_" } 1 .. 60;
@@ -140,6 +140,13 @@ ok(wait_for { $origin->count('/left') == 2 }, 'leaves an update behind');
 $origin->say('/left');
 ok(wait_for { $one->get('/left')->verdict eq 'HIT -' }, 'which ends well');
 is($origin->count('/left'), 2, 'of one fetch');
+
+# a variant: what the marker said is not to be looked for where it was
+
+$r = $one->get('/vary');
+is($r->body, 'answer 1 to /vary', 'a stale variant');
+ok(wait_for { $origin->count('/vary') == 2 }, 'is refreshed');
+ok(wait_for { $one->get('/vary')->verdict eq 'HIT -' }, 'the new one is there');
 
 # one for all instances
 
@@ -425,6 +432,7 @@ sub origin {
     return response(200, [ ], 'written') if $req->method eq 'PUT';
 
     push @life, 'X-Time' => $n, 'Content-Type' => 'text/x-test';
+    push @life, Vary => 'X-Kind' if $path eq '/vary';
     push @life, ETag => '"v1"' if $path =~ m{^/(?:ask|match)};
 
     return response(200, [ @life, 'X-Once' => 1 ], $body) if $n == 1;

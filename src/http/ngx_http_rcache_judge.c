@@ -148,15 +148,26 @@ ngx_http_rcache_marker(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return RCACHE_REASON_NO_MEMORY;
     }
 
-    *marker = ctx->entry;
-
-    p = ngx_pnalloc(r->pool, marker->vary.len);
+    p = ngx_pnalloc(r->pool, ctx->entry.vary.len);
     if (p == NULL) {
         return RCACHE_REASON_NO_MEMORY;
     }
 
-    ngx_memcpy(p, ctx->entry.vary.data, marker->vary.len);
+    ngx_memcpy(p, ctx->entry.vary.data, ctx->entry.vary.len);
+
+    /* the names are all that is kept of what Redis said */
+
+    *marker = ctx->entry;
+
     marker->vary.data = p;
+
+    ngx_str_null(&marker->key);
+    ngx_str_null(&marker->variant);
+    ngx_str_null(&marker->tags);
+    ngx_str_null(&marker->head);
+    ngx_str_null(&marker->body);
+    marker->front = NULL;
+    marker->block = NULL;
 
     ctx->marker = marker;
 
