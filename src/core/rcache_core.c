@@ -30,33 +30,6 @@ const u_char  rcache_token[256] = {
 
 
 int
-rcache_str_is(const rcache_str_t *s, const char *literal)
-{
-    u_char  a, b;
-    size_t  i;
-
-    for (i = 0; i < s->len; i++) {
-        a = s->data[i];
-        b = (u_char) literal[i];
-
-        /* a NUL in the string must not run past the end of the literal */
-
-        if (b == '\0') {
-            return 0;
-        }
-
-        /* mostly both are written the same way */
-
-        if (a != b && rcache_lower(a) != rcache_lower(b)) {
-            return 0;
-        }
-    }
-
-    return literal[i] == '\0';
-}
-
-
-int
 rcache_str_same(const rcache_str_t *a, const rcache_str_t *b)
 {
     size_t  i;

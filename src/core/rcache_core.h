@@ -65,13 +65,30 @@ typedef struct {
 extern const u_char  rcache_token[256];
 
 
-/* true if the string equals the literal, in any case of letters */
-
-int rcache_str_is(const rcache_str_t *s, const char *literal);
-
 /* true if the strings are equal, in any case of letters */
 
 int rcache_str_same(const rcache_str_t *a, const rcache_str_t *b);
+
+/*
+ * True if the string equals the literal, in any case of letters.  Inline, for
+ * the length of a literal is known to the compiler, and mostly another one.
+ */
+
+static inline int
+rcache_str_is(const rcache_str_t *s, const char *literal)
+{
+    rcache_str_t  b;
+
+    b.len = strlen(literal);
+
+    if (s->len != b.len) {
+        return 0;
+    }
+
+    b.data = (u_char *) literal;
+
+    return rcache_str_same(s, &b);
+}
 
 /*
  * True if a list of tokens, RFC 9110, 5.6.1, names it, in any case.  Whatever

@@ -23,6 +23,8 @@ typedef struct {
 } rcache_date_t;
 
 
+static int rcache_date_fixdate(rcache_date_t *d, const u_char *p,
+    const u_char *last);
 static int rcache_date_match(rcache_date_t *d, const u_char *p,
     const u_char *last, const char *form);
 static int rcache_date_weekday(const u_char **p, const u_char *last,
@@ -36,18 +38,24 @@ static u_char *rcache_date_two(u_char *dst, unsigned n);
 
 
 /*
- * RFC 9110, 5.6.7.  A lower case letter stands for a field: w and l for the
- * name of the weekday, short and long, d for a day of two digits, e for one
- * that may have a blank for the first, m for the name of the month, y and c
- * for a year of four and of two digits, h, i and s for the time.
+ * RFC 9110, 5.6.7: the obsolete forms.  A lower case letter stands for a field:
+ * w and l for the name of the weekday, short and long, d for a day of two
+ * digits, e for one that may have a blank for the first, m for the name of the
+ * month, y and c for a year of four and of two digits, h, i and s for the time.
  */
 
 static const char  *rcache_date_forms[] = {
-    "w, d m y h:i:s GMT",             /* IMF-fixdate */
     "l, d-m-c h:i:s GMT",             /* RFC 850 */
     "w m e h:i:s y",                  /* asctime() */
     NULL
 };
+
+
+/* three letters, in any case, as a number */
+
+#define rcache_date_three(a, b, c)                                            \
+    ((unsigned) rcache_lower(a) << 16 | (unsigned) rcache_lower(b) << 8       \
+     | rcache_lower(c))
 
 
 static const char  *rcache_date_weekdays[] = {
@@ -56,9 +64,13 @@ static const char  *rcache_date_weekdays[] = {
 };
 
 
-static const char  *rcache_date_months[] = {
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", NULL
+static const unsigned  rcache_date_months[12] = {
+    rcache_date_three('j', 'a', 'n'), rcache_date_three('f', 'e', 'b'),
+    rcache_date_three('m', 'a', 'r'), rcache_date_three('a', 'p', 'r'),
+    rcache_date_three('m', 'a', 'y'), rcache_date_three('j', 'u', 'n'),
+    rcache_date_three('j', 'u', 'l'), rcache_date_three('a', 'u', 'g'),
+    rcache_date_three('s', 'e', 'p'), rcache_date_three('o', 'c', 't'),
+    rcache_date_three('n', 'o', 'v'), rcache_date_three('d', 'e', 'c')
 };
 
 
@@ -83,15 +95,18 @@ rcache_date_parse(const u_char *p, size_t len, int64_t now)
         last--;
     }
 
-    for (i = 0; rcache_date_forms[i]; i++) {
+    if (!rcache_date_fixdate(&d, p, last)) {
 
-        if (rcache_date_match(&d, p, last, rcache_date_forms[i])) {
-            break;
+        for (i = 0; rcache_date_forms[i]; i++) {
+
+            if (rcache_date_match(&d, p, last, rcache_date_forms[i])) {
+                break;
+            }
         }
-    }
 
-    if (rcache_date_forms[i] == NULL) {
-        return RCACHE_ERROR;
+        if (rcache_date_forms[i] == NULL) {
+            return RCACHE_ERROR;
+        }
     }
 
     if (d.hour > 23 || d.min > 59 || d.sec > 60) {
@@ -120,6 +135,45 @@ rcache_date_parse(const u_char *p, size_t len, int64_t now)
     }
 
     return rcache_date_time(&d);
+}
+
+
+/*
+ * IMF-fixdate, "Sun, 06 Nov 1994 08:49:37 GMT", in any case (RFC 9111, 4.2),
+ * without the general way of the others: each response has some of them.
+ */
+
+static int
+rcache_date_fixdate(rcache_date_t *d, const u_char *p, const u_char *last)
+{
+    const u_char  *day;
+
+    if (last - p != sizeof("Sun, 06 Nov 1994 08:49:37 GMT") - 1
+        || p[3] != ',' || p[4] != ' ' || p[7] != ' ' || p[11] != ' '
+        || p[16] != ' ' || p[19] != ':' || p[22] != ':' || p[25] != ' '
+        || rcache_date_three(p[26], p[27], p[28])
+           != rcache_date_three('g', 'm', 't'))
+    {
+        return 0;
+    }
+
+    day = p;
+
+    if (!rcache_date_weekday(&day, last, 0)) {
+        return 0;
+    }
+
+    d->short_year = 0;
+
+    d->day = rcache_date_digits(p + 5, last, 2);
+    d->month = rcache_date_month(p + 8, last);
+    d->year = rcache_date_digits(p + 12, last, 4);
+    d->hour = rcache_date_digits(p + 17, last, 2);
+    d->min = rcache_date_digits(p + 20, last, 2);
+    d->sec = rcache_date_digits(p + 23, last, 2);
+
+    return d->day != -1 && d->month && d->year != -1 && d->hour != -1
+           && d->min != -1 && d->sec != -1;
 }
 
 
@@ -252,31 +306,32 @@ rcache_date_weekday(const u_char **p, const u_char *last, int full)
     int           i;
     size_t        len;
     rcache_str_t  s;
-    char          day[4];
+    const char   *day;
+
+    if (last - *p < 3) {
+        return 0;
+    }
 
     for (i = 0; rcache_date_weekdays[i]; i++) {
+        day = rcache_date_weekdays[i];
 
-        len = full ? strlen(rcache_date_weekdays[i]) : 3;
+        if (rcache_date_three((*p)[0], (*p)[1], (*p)[2])
+            != rcache_date_three(day[0], day[1], day[2]))
+        {
+            continue;
+        }
+
+        len = full ? strlen(day) : 3;
 
         if ((size_t) (last - *p) < len) {
-            continue;
+            return 0;
         }
 
         s.len = len;
         s.data = (u_char *) *p;
 
-        if (full) {
-            if (!rcache_str_is(&s, rcache_date_weekdays[i])) {
-                continue;
-            }
-
-        } else {
-            memcpy(day, rcache_date_weekdays[i], 3);
-            day[3] = '\0';
-
-            if (!rcache_str_is(&s, day)) {
-                continue;
-            }
+        if (full && !rcache_str_is(&s, day)) {
+            return 0;
         }
 
         *p += len;
@@ -293,19 +348,18 @@ rcache_date_weekday(const u_char **p, const u_char *last, int full)
 static int
 rcache_date_month(const u_char *p, const u_char *last)
 {
-    int           i;
-    rcache_str_t  s;
+    int       i;
+    unsigned  month;
 
     if (last - p < 3) {
         return 0;
     }
 
-    s.len = 3;
-    s.data = (u_char *) p;
+    month = rcache_date_three(p[0], p[1], p[2]);
 
-    for (i = 0; rcache_date_months[i]; i++) {
+    for (i = 0; i < 12; i++) {
 
-        if (rcache_str_is(&s, rcache_date_months[i])) {
+        if (rcache_date_months[i] == month) {
             return i + 1;
         }
     }

@@ -794,6 +794,14 @@ void ngx_http_rcache_flight_expect(ngx_http_rcache_ctx_t *ctx);
 
 void ngx_http_rcache_flight_quit(ngx_http_rcache_ctx_t *ctx);
 
+/* there are others in this worker who want what this one fetches */
+
+ngx_uint_t ngx_http_rcache_flight_awaited(ngx_http_rcache_ctx_t *ctx);
+
+/* it will not be stored, for Redis is gone: all are to find that out */
+
+void ngx_http_rcache_flight_lost(ngx_http_rcache_ctx_t *ctx);
+
 /*
  * The leader has nothing to store: the mark says why, see script.c, and stays
  * for so long.  Nothing happens if ctx does not lead.

@@ -78,6 +78,19 @@ void ngx_http_rcache_count_submit(ngx_http_rcache_zone_t *zone,
 void ngx_http_rcache_count_submitted(ngx_http_rcache_zone_t *zone,
     ngx_http_rcache_op_t *op, rcache_reason_e reason);
 
+/* there is no server for a command of that class, so no operation was made */
+
+static ngx_inline void
+ngx_http_rcache_count_down(ngx_http_rcache_zone_t *zone,
+    rcache_command_e command)
+{
+    ngx_http_rcache_count_zone(zone, RCACHE_COUNT_OPERATIONS
+                                     + command * RCACHE_RESULT_N
+                                     + RCACHE_RESULT_DOWN,
+                               1);
+}
+
+
 /* there are n connections to Redis more; data is the zone */
 
 void ngx_http_rcache_count_connected(void *data, ngx_int_t n);

@@ -42,6 +42,7 @@ static void ngx_http_rcache_gone(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_end(ngx_http_rcache_ctx_t *ctx,
     rcache_reason_e reason);
+static ngx_uint_t ngx_http_rcache_vain(ngx_http_rcache_ctx_t *ctx);
 static ngx_msec_t ngx_http_rcache_mark(ngx_http_rcache_ctx_t *ctx,
     rcache_reason_e reason);
 static void ngx_http_rcache_leave(void *data);
@@ -226,6 +227,11 @@ ngx_http_rcache_start(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     rcache_reason_e *reason)
 {
     ngx_http_cleanup_t  *cln;
+
+    if (ngx_http_rcache_vain(ctx)) {
+        *reason = RCACHE_REASON_REDIS_DOWN;
+        return NGX_DECLINED;
+    }
 
     *reason = ngx_http_rcache_check_head(r);
 
@@ -708,6 +714,11 @@ ngx_http_rcache_end(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
         return;
     }
 
+    if (reason == RCACHE_REASON_REDIS_DOWN) {
+        ngx_http_rcache_flight_lost(ctx);
+        return;
+    }
+
     if (reason == RCACHE_REASON_PURGED) {
 
         /* who waits wants what is fetched from now on */
@@ -717,6 +728,20 @@ ngx_http_rcache_end(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
     }
 
     ngx_http_rcache_flight_end(ctx, '-', ngx_http_rcache_mark(ctx, reason));
+}
+
+
+/*
+ * Redis is still gone, and nobody waits: to make an entry would be for nothing.
+ */
+
+static ngx_uint_t
+ngx_http_rcache_vain(ngx_http_rcache_ctx_t *ctx)
+{
+    return ctx->missed == RCACHE_REASON_REDIS_DOWN
+           && (ctx->zone->health->bad[NGX_HTTP_RCACHE_HEALTH_CONNECT]
+               || ngx_http_rcache_redis_slow(ctx->zone->redis))
+           && !ngx_http_rcache_flight_awaited(ctx);
 }
 
 

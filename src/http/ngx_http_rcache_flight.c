@@ -642,6 +642,26 @@ ngx_http_rcache_flight_store(ngx_http_rcache_ctx_t *ctx)
 }
 
 
+ngx_uint_t
+ngx_http_rcache_flight_awaited(ngx_http_rcache_ctx_t *ctx)
+{
+    return ctx->leader && !ngx_queue_empty(&ctx->flight->waiters);
+}
+
+
+void
+ngx_http_rcache_flight_lost(ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_rcache_flight_t  *flight;
+
+    flight = ngx_http_rcache_flight_store(ctx);
+
+    if (flight) {
+        ngx_http_rcache_flight_stored(flight, NGX_ERROR, NULL, NULL, 0);
+    }
+}
+
+
 void
 ngx_http_rcache_flight_storing(ngx_http_rcache_flight_t *flight,
     ngx_http_rcache_write_t *write)

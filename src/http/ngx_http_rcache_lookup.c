@@ -450,6 +450,11 @@ ngx_http_rcache_get(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
     rcache_reason_e        reason;
     ngx_http_rcache_op_t  *op;
 
+    if (ngx_http_rcache_redis_away(ctx->zone->redis)) {
+        ngx_http_rcache_count_down(ctx->zone, RCACHE_COMMAND_LOOKUP);
+        return RCACHE_REASON_REDIS_DOWN;
+    }
+
     op = ngx_http_rcache_op_create(NGX_HTTP_RCACHE_LOOKUP_POOL,
                                    ngx_cycle->log);
     if (op == NULL) {

@@ -174,7 +174,11 @@ ngx_http_rcache_op_len(size_t n)
 {
     size_t  len;
 
-    for (len = 1; n >= 10; n /= 10) {
+    if (n < 100) {
+        return (n < 10) ? 1 : 2;
+    }
+
+    for (len = 3; n >= 1000; n /= 10) {
         len++;
     }
 

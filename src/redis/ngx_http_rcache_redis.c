@@ -103,6 +103,21 @@ ngx_http_rcache_redis_cleanup(void *data)
 
 
 ngx_uint_t
+ngx_http_rcache_redis_away(ngx_http_rcache_redis_t *redis)
+{
+    ngx_http_rcache_node_t  *node;
+
+    node = &redis->node;
+
+    return node->down
+           && redis->conf->topology == NGX_HTTP_RCACHE_TOPOLOGY_SINGLE
+           && node->lanes[NGX_HTTP_RCACHE_LANE_LOOKUP].state
+              != NGX_HTTP_RCACHE_CONN_READY
+           && (ngx_msec_int_t) (ngx_current_msec - node->retry_at) < 0;
+}
+
+
+ngx_uint_t
 ngx_http_rcache_redis_version(ngx_http_rcache_redis_t *redis)
 {
     return redis->cluster ? redis->cluster->version : 0;

@@ -305,6 +305,14 @@ ngx_uint_t ngx_http_rcache_redis_masters(ngx_http_rcache_redis_t *redis);
 ngx_uint_t ngx_http_rcache_redis_version(ngx_http_rcache_redis_t *redis);
 
 /*
+ * True while the only server is left alone by this worker because it is gone,
+ * so that a lookup need not even be made.  Of a cluster, and with sentinels, it
+ * is never said.
+ */
+
+ngx_uint_t ngx_http_rcache_redis_away(ngx_http_rcache_redis_t *redis);
+
+/*
  * How many servers are left alone by all workers of this instance because
  * they answer too slowly.
  */
