@@ -142,16 +142,24 @@ ngx_http_rcache_redis_shared_size(ngx_http_rcache_redis_conf_t *rcf)
 ngx_uint_t
 ngx_http_rcache_redis_slow(ngx_http_rcache_redis_t *redis)
 {
-    ngx_uint_t  i, n;
+    ngx_uint_t                     i, n, nnodes;
+    ngx_http_rcache_cluster_sh_t  *sh;
 
     if (redis->cluster == NULL) {
         return redis->node.breaker.sh->open;
     }
 
-    n = 0;
+    /*
+     * A worker that has not heard of the newest map yet may find a node slow
+     * that is not in it any more: behind the last one there is nobody who would
+     * close its breaker again.
+     */
 
-    for (i = 0; i < NGX_HTTP_RCACHE_NODES; i++) {
-        n += redis->cluster->sh->breakers[i].open;
+    sh = redis->cluster->sh;
+    nnodes = sh->version ? ngx_min(sh->map.nnodes, NGX_HTTP_RCACHE_NODES) : 0;
+
+    for (n = 0, i = 0; i < nnodes; i++) {
+        n += (sh->breakers[i].open != 0);
     }
 
     return n;
