@@ -341,6 +341,7 @@ struct ngx_http_rcache_ctx_s {
     unsigned                       late:1;    /* it has waited too long */
     unsigned                       collapsed:1; /* it got another's response */
     unsigned                       offline:1;
+    unsigned                       master:1;  /* a replica may not know yet */
     unsigned                       unknown:1; /* not asked for lately */
     unsigned                       instead:1; /* of a failure, what is stale */
     unsigned                       refused:1; /* is counted as not stored */
@@ -382,6 +383,8 @@ char *ngx_http_rcache_server_parameter(ngx_conf_t *cf,
 char *ngx_http_rcache_cluster_parameter(ngx_conf_t *cf,
     ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
 char *ngx_http_rcache_sentinel_parameter(ngx_conf_t *cf,
+    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
+char *ngx_http_rcache_read_from_parameter(ngx_conf_t *cf,
     ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
 char *ngx_http_rcache_master_tls_parameter(ngx_conf_t *cf,
     ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
@@ -539,6 +542,14 @@ void ngx_http_rcache_resume(ngx_http_rcache_ctx_t *ctx, ngx_int_t rc);
 
 ngx_int_t ngx_http_rcache_fill(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
+
+/*
+ * May a replica answer?  Not who has been told that something is there, and
+ * not where the purges are to be read in front of the entry.
+ */
+
+#define ngx_http_rcache_from_replica(ctx)                                     \
+    ((ctx)->zone->conf.read_from && !(ctx)->master && (ctx)->caught == 0)
 
 /* RCACHE_REASON_NONE: asked for the key, ctx->op waits for the reply */
 

@@ -80,6 +80,24 @@ ngx_http_rcache_sentinel_parameter(ngx_conf_t *cf,
 
 
 char *
+ngx_http_rcache_read_from_parameter(ngx_conf_t *cf,
+    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest)
+{
+    if (rest->len == 7 && ngx_strncmp(rest->data, "replica", 7) == 0) {
+        zone->conf.read_from = NGX_HTTP_RCACHE_READ_REPLICA;
+
+    } else if (rest->len == 6 && ngx_strncmp(rest->data, "master", 6) == 0) {
+        zone->conf.read_from = NGX_HTTP_RCACHE_READ_MASTER;
+
+    } else {
+        return ngx_http_rcache_bad_value(cf, value, "master or replica");
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
 ngx_http_rcache_master_tls_parameter(ngx_conf_t *cf,
     ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest)
 {
@@ -127,6 +145,26 @@ ngx_http_rcache_server_complete(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone)
                            "without sentinel=, expected server=rediss://",
                            &zone->name);
         return NGX_CONF_ERROR;
+    }
+
+    if (rcf->read_from != NGX_HTTP_RCACHE_READ_MASTER) {
+
+        if (rcf->topology == NGX_HTTP_RCACHE_TOPOLOGY_SINGLE) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"redis_proxy_cache_zone\" \"%V\" has "
+                               "read_from=replica and one server, expected "
+                               "cluster=on or sentinel=", &zone->name);
+            return NGX_CONF_ERROR;
+        }
+
+        if (zone->inactive) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"redis_proxy_cache_zone\" \"%V\" has "
+                               "read_from=replica and inactive=, expected one "
+                               "of them: a lookup that gives more time is "
+                               "for the master", &zone->name);
+            return NGX_CONF_ERROR;
+        }
     }
 
     for (i = 0; i < zone->urls.nelts; i++) {

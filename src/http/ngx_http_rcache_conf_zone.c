@@ -215,6 +215,10 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
         return ngx_http_rcache_sentinel_parameter(cf, zone, value, &rest);
     }
 
+    if (ngx_http_rcache_parameter(value, "read_from=", &rest)) {
+        return ngx_http_rcache_read_from_parameter(cf, zone, value, &rest);
+    }
+
     if (ngx_http_rcache_parameter(value, "tls=", &rest)) {
         return ngx_http_rcache_master_tls_parameter(cf, zone, value, &rest);
     }
@@ -334,10 +338,10 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
     }
 
     return ngx_http_rcache_bad_value(cf, value,
-                                     "server=, cluster=, sentinel=, tls=, "
-                                     "prefix=, user=, password=, "
-                                     "password_file=, db=, connect_timeout=, "
-                                     "timeout=, slow=, queue=, labels=, "
-                                     "top_keys=, inactive=, keep=, purge= or "
-                                     "ssl_...=");
+                                     "server=, cluster=, sentinel=, "
+                                     "read_from=, tls=, prefix=, user=, "
+                                     "password=, password_file=, db=, "
+                                     "connect_timeout=, timeout=, slow=, "
+                                     "queue=, labels=, top_keys=, "
+                                     "inactive=, keep=, purge= or ssl_...=");
 }

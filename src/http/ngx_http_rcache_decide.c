@@ -370,6 +370,10 @@ ngx_http_rcache_found(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     ctx->caught = 0;
 
+    /* nor may it have reached a replica */
+
+    ctx->master = 1;
+
     ngx_memzero(&reply, sizeof(ngx_http_rcache_reply_t));
 
     reply.type = REDIS_REPLY_STRING;

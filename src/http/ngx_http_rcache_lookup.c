@@ -407,6 +407,7 @@ ngx_http_rcache_lookup_again(ngx_http_request_t *r,
     ctx->stale = 0;
     ctx->kept = 0;
     ctx->stale_use = 0;
+    ctx->master = 1;
 
     ctx->status = NGX_HTTP_RCACHE_MISS;
 
@@ -487,6 +488,7 @@ ngx_http_rcache_get(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
     op->handler = ngx_http_rcache_lookup_done;
     op->data = ctx;
     op->max_reply = NGX_HTTP_RCACHE_MAX_REPLY;
+    op->replica = ngx_http_rcache_from_replica(ctx);
 
     if (ctx->marker == NULL && ctx->rounds == 0) {
 

@@ -234,6 +234,8 @@ ngx_http_rcache_stream_exist(ngx_http_rcache_stream_t *stream)
 
     op->handler = ngx_http_rcache_stream_existed;
     op->data = stream;
+    op->replica = (zone->inactive == 0
+                   && ngx_http_rcache_from_replica(stream->ctx));
 
     reason = ngx_http_rcache_zone_submit(zone, op);
 
@@ -261,7 +263,21 @@ ngx_http_rcache_stream_existed(ngx_http_rcache_op_t *op,
         stream->reason = RCACHE_REASON_REDIS_ERROR;
 
     } else if (reply->integer != (int64_t) stream->expected) {
-        stream->reason = RCACHE_REASON_SEGMENT;
+
+        if (op->away) {
+
+            /* another replica than that of the entry may be behind it */
+
+            stream->ctx->master = 1;
+            stream->reason = ngx_http_rcache_stream_exist(stream);
+
+            if (stream->reason == RCACHE_REASON_NONE) {
+                return;
+            }
+
+        } else {
+            stream->reason = RCACHE_REASON_SEGMENT;
+        }
     }
 
     ngx_http_rcache_stream_probed(stream);
@@ -342,6 +358,7 @@ ngx_http_rcache_stream_ask(ngx_http_rcache_stream_t *stream)
 
         op->handler = ngx_http_rcache_stream_got;
         op->data = part;
+        op->replica = ngx_http_rcache_from_replica(stream->ctx);
 
         reason = ngx_http_rcache_zone_submit(stream->ctx->zone, op);
 

@@ -165,6 +165,10 @@ ngx_http_rcache_zone_offer(ngx_http_rcache_zone_t *zone,
     ngx_http_rcache_count_submit(zone, op);
 
     if (ngx_http_rcache_health_paused(zone->health)) {
+        op->nomaster = 1;
+    }
+
+    if (op->nomaster && !op->replica) {
         reason = RCACHE_REASON_REDIS_DOWN;
 
     } else if (ngx_http_rcache_op_submit(zone->redis, op) != NGX_OK) {

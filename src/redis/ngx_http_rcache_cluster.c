@@ -11,7 +11,7 @@
  */
 
 
-#include "ngx_http_rcache_cluster.h"
+#include "ngx_http_rcache_replica.h"
 
 
 /* for one operation; and no longer than a command may take */
@@ -35,8 +35,6 @@ static ngx_http_rcache_node_t *ngx_http_rcache_cluster_node(
     in_port_t port);
 static ngx_http_rcache_node_t *ngx_http_rcache_cluster_spare(
     ngx_http_rcache_cluster_t *cluster);
-static ngx_http_rcache_node_t *ngx_http_rcache_cluster_number(
-    ngx_http_rcache_cluster_t *cluster, ngx_uint_t n);
 static ngx_http_rcache_node_t *ngx_http_rcache_cluster_master(
     ngx_http_rcache_cluster_t *cluster, ngx_uint_t n);
 static ngx_http_rcache_node_t *ngx_http_rcache_cluster_target(
@@ -303,7 +301,7 @@ ngx_http_rcache_cluster_master(ngx_http_rcache_cluster_t *cluster,
 }
 
 
-static ngx_http_rcache_node_t *
+ngx_http_rcache_node_t *
 ngx_http_rcache_cluster_number(ngx_http_rcache_cluster_t *cluster,
     ngx_uint_t n)
 {
@@ -324,6 +322,7 @@ ngx_http_rcache_cluster_number(ngx_http_rcache_cluster_t *cluster,
                                         sh->port);
     if (node) {
         node->number = n;
+        node->replica = (cluster->redis->replica && sh->master != n);
         node->breaker.sh = &cluster->sh->breakers[n];
         cluster->nodes[n] = node;
     }
@@ -383,15 +382,7 @@ ngx_http_rcache_cluster_node(ngx_http_rcache_cluster_t *cluster,
         ngx_queue_insert_tail(&cluster->all, &node->queue);
     }
 
-    ngx_memcpy(node->buf, name->data, name->len);
-
-    node->name.data = node->buf;
-    node->name.len = name->len;
-    node->host.data = node->buf;
-    node->host.len = host_len;
-    node->port = port;
-
-    ngx_http_rcache_node_literal(node);
+    ngx_http_rcache_node_set(node, name->data, name->len, host_len, port);
 
     return node;
 }
@@ -420,13 +411,7 @@ ngx_http_rcache_cluster_spare(ngx_http_rcache_cluster_t *cluster)
             continue;
         }
 
-        ngx_http_rcache_node_close(node);
-        ngx_http_rcache_node_cleanup(node);
-
-        node->down = 0;
-        node->backoff = 0;
-        node->naddrs = 0;
-        node->addr = 0;
+        ngx_http_rcache_node_forget(node);
 
         return node;
     }
@@ -766,7 +751,8 @@ ngx_http_rcache_cluster_notify(ngx_http_rcache_node_t *node, ngx_uint_t up,
     ngx_http_rcache_cluster_t  *cluster;
 
     cluster = node->redis->cluster;
-    level = up ? NGX_LOG_NOTICE : NGX_LOG_ERR;
+    level = up ? NGX_LOG_NOTICE
+               : node->replica ? NGX_LOG_WARN : NGX_LOG_ERR;
 
     if (node->number != NGX_HTTP_RCACHE_NO_NODE) {
         down = &cluster->sh->down[node->number];

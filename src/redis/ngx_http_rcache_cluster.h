@@ -105,6 +105,10 @@ void ngx_http_rcache_cluster_cleanup(ngx_http_rcache_cluster_t *cluster);
 ngx_http_rcache_node_t *ngx_http_rcache_cluster_route(
     ngx_http_rcache_cluster_t *cluster, ngx_http_rcache_op_t *op);
 
+/* the one of that number in the map; NULL: there is no memory for it */
+ngx_http_rcache_node_t *ngx_http_rcache_cluster_number(
+    ngx_http_rcache_cluster_t *cluster, ngx_uint_t n);
+
 /* one that is not known to be down; the first, if all are */
 ngx_http_rcache_node_t *ngx_http_rcache_cluster_any(
     ngx_http_rcache_cluster_t *cluster);

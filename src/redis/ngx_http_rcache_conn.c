@@ -16,7 +16,7 @@
  */
 
 
-#include "ngx_http_rcache_sentinel.h"
+#include "ngx_http_rcache_replica.h"
 
 
 /* no operation is waited for longer, whatever the server makes of it */
@@ -684,6 +684,7 @@ ngx_http_rcache_conn_reset(ngx_http_rcache_conn_t *conn)
     }
 
     conn->state = NGX_HTTP_RCACHE_CONN_IDLE;
+    conn->readonly = 0;
     conn->timer.cancelable = 1;
 }
 
@@ -721,6 +722,13 @@ ngx_http_rcache_conn_drop(ngx_http_rcache_conn_t *conn,
 
         op = ngx_queue_data(q, ngx_http_rcache_op_t, queue);
         op->status = status;
+
+        if (op->away
+            && !ngx_exiting
+            && ngx_http_rcache_replica_again(conn->redis, op) == NGX_OK)
+        {
+            continue;
+        }
 
         ngx_http_rcache_op_finish(op, NULL);
     }

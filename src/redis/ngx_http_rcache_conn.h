@@ -76,6 +76,7 @@ typedef struct ngx_http_rcache_node_s  ngx_http_rcache_node_t;
 typedef struct ngx_http_rcache_push_s  ngx_http_rcache_push_t;
 typedef struct ngx_http_rcache_cluster_s  ngx_http_rcache_cluster_t;
 typedef struct ngx_http_rcache_sentinel_s  ngx_http_rcache_sentinel_t;
+typedef struct ngx_http_rcache_replica_s  ngx_http_rcache_replica_t;
 
 
 typedef struct {
@@ -146,6 +147,7 @@ typedef struct {
     unsigned                       opened:1;   /* not the first time */
     unsigned                       good:1;     /* a command succeeded */
     unsigned                       blocked:1;  /* the socket is full */
+    unsigned                       readonly:1; /* READONLY was said */
     unsigned                       late:1;     /* overdue, last grace */
 } ngx_http_rcache_conn_t;
 
@@ -209,11 +211,16 @@ struct ngx_http_rcache_node_s {
     ngx_msec_t                     backoff;    /* milliseconds; 0: well */
     ngx_msec_t                     retry_at;
     ngx_msec_t                     renewed_at; /* its address, see ..._renew */
+    ngx_msec_t                     checked_at; /* its role, as a replica */
+    ngx_msec_t                     unfit;      /* as a replica, until then; 0:
+                                                  it is not */
 
     ngx_http_rcache_breaker_t      breaker;
 
     unsigned                       seed:1;     /* of the configuration */
     unsigned                       sentinel:1;
+    unsigned                       replica:1;  /* known as one, by whom reads
+                                                  from replicas */
     unsigned                       down:1;
     unsigned                       again:1;    /* the next failure is not to
                                                   be waited for */
@@ -245,6 +252,8 @@ struct ngx_http_rcache_redis_s {
     ngx_http_rcache_cluster_t     *cluster;    /* NULL: node is all */
     ngx_http_rcache_sentinel_t    *sentinel;   /* NULL: node is always the
                                                   same */
+    ngx_http_rcache_replica_t     *replica;    /* NULL: the master answers
+                                                  all */
     ngx_http_rcache_push_t         push;
 
     /* the one in use: the file may have a newer one than the configuration */
@@ -274,6 +283,16 @@ void ngx_http_rcache_node_cleanup(ngx_http_rcache_node_t *node);
 /* NGX_OK, or NGX_DECLINED and op->status says why */
 ngx_int_t ngx_http_rcache_node_submit(ngx_http_rcache_node_t *node,
     ngx_http_rcache_op_t *op);
+
+/* under that name, "<host>:<port>"; its address if that has not to be found */
+void ngx_http_rcache_node_set(ngx_http_rcache_node_t *node, u_char *name,
+    size_t len, size_t host_len, in_port_t port);
+
+/* true if it has no connection, and no number */
+ngx_uint_t ngx_http_rcache_node_idle(ngx_http_rcache_node_t *node);
+
+/* it is to be another server from now on */
+void ngx_http_rcache_node_forget(ngx_http_rcache_node_t *node);
 
 /* true while a lane is connecting or holds an operation */
 ngx_uint_t ngx_http_rcache_node_busy(ngx_http_rcache_node_t *node);

@@ -11,7 +11,7 @@
  */
 
 
-#include "ngx_http_rcache_conn.h"
+#include "ngx_http_rcache_replica.h"
 
 
 #define NGX_HTTP_RCACHE_NAME_MAX       64
@@ -100,7 +100,7 @@ ngx_http_rcache_handshake(ngx_http_rcache_conn_t *conn)
         return NGX_ERROR;
     }
 
-    if (conn->redis->sentinel
+    if ((conn->redis->sentinel || (conn->node->replica && !conn->push))
         && ngx_http_rcache_handshake_role(conn) != NGX_OK)
     {
         return NGX_ERROR;
@@ -310,6 +310,17 @@ ngx_http_rcache_handshake_role_handler(ngx_http_rcache_op_t *op,
     ngx_str_t  *role;
 
     if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
+        return;
+    }
+
+    if (conn->node->replica) {
+
+        if (!ngx_http_rcache_replica_fit(conn->node, reply)) {
+            ngx_http_rcache_conn_fail(conn, NGX_HTTP_RCACHE_OP_DOWN,
+                                      "it is not in touch with its master");
+        }
+
+        conn->node->checked_at = ngx_current_msec;
         return;
     }
 

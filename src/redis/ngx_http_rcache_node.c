@@ -14,8 +14,7 @@
  */
 
 
-#include "ngx_http_rcache_cluster.h"
-#include "ngx_http_rcache_sentinel.h"
+#include "ngx_http_rcache_replica.h"
 
 
 /* milliseconds */
@@ -98,6 +97,15 @@ ngx_http_rcache_node_submit(ngx_http_rcache_node_t *node,
         || ngx_http_rcache_node_available(node, conn) != NGX_OK)
     {
         op->status = NGX_HTTP_RCACHE_OP_DOWN;
+        return NGX_DECLINED;
+    }
+
+    if (conn->readonly != op->away
+        && redis->cluster
+        && !op->internal
+        && ngx_http_rcache_replica_mode(node, op) != NGX_OK)
+    {
+        op->status = NGX_HTTP_RCACHE_OP_BUSY;
         return NGX_DECLINED;
     }
 
@@ -265,6 +273,11 @@ ngx_http_rcache_node_notify(ngx_http_rcache_node_t *node, ngx_uint_t up,
         return;
     }
 
+    if (node->replica) {
+        ngx_http_rcache_replica_notify(node, up, why);
+        return;
+    }
+
     if (node->redis->sentinel && !up) {
         ngx_http_rcache_sentinel_ask(node->redis->sentinel);
     }
@@ -272,6 +285,52 @@ ngx_http_rcache_node_notify(ngx_http_rcache_node_t *node, ngx_uint_t up,
     rcf = node->redis->conf;
 
     rcf->notify(rcf->data, up, why, retry);
+}
+
+
+void
+ngx_http_rcache_node_set(ngx_http_rcache_node_t *node, u_char *name,
+    size_t len, size_t host_len, in_port_t port)
+{
+    ngx_memcpy(node->buf, name, len);
+
+    node->name.data = node->buf;
+    node->name.len = len;
+    node->host.data = node->buf;
+    node->host.len = host_len;
+    node->port = port;
+    node->addrs = NULL;
+    node->naddrs = 0;
+    node->addr = 0;
+
+    ngx_http_rcache_node_literal(node);
+}
+
+
+ngx_uint_t
+ngx_http_rcache_node_idle(ngx_http_rcache_node_t *node)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_RCACHE_LANES; i++) {
+        if (node->lanes[i].state != NGX_HTTP_RCACHE_CONN_IDLE) {
+            return 0;
+        }
+    }
+
+    return node->number == NGX_HTTP_RCACHE_NO_NODE;
+}
+
+
+void
+ngx_http_rcache_node_forget(ngx_http_rcache_node_t *node)
+{
+    ngx_http_rcache_node_close(node);
+    ngx_http_rcache_node_cleanup(node);
+
+    node->down = 0;
+    node->backoff = 0;
+    node->unfit = 0;
 }
 
 

@@ -15,7 +15,7 @@
  */
 
 
-#include "ngx_http_rcache_cluster.h"
+#include "ngx_http_rcache_replica.h"
 
 
 #define NGX_HTTP_RCACHE_PIECE        1024
@@ -422,12 +422,19 @@ ngx_http_rcache_reader_endless(redisReader *reader)
 }
 
 
-/* an error may say that the command is for another server */
+/*
+ * An error may say that the command is for another server; what a replica does
+ * not have the master may have.
+ */
 
 static ngx_int_t
 ngx_http_rcache_reader_elsewhere(ngx_http_rcache_conn_t *conn,
     ngx_http_rcache_op_t *op, ngx_http_rcache_reply_t *reply)
 {
+    if (op->away) {
+        return ngx_http_rcache_replica_refused(conn, op, reply);
+    }
+
     if (conn->redis->cluster) {
         return ngx_http_rcache_cluster_redirect(conn, op, reply);
     }
@@ -495,7 +502,8 @@ ngx_http_rcache_reader_done(ngx_http_rcache_conn_t *conn,
     serial = conn->serial;
 
     if (reply
-        && reply->type == REDIS_REPLY_ERROR
+        && (reply->type == REDIS_REPLY_ERROR
+            || (op->away && reply->type == REDIS_REPLY_NIL))
         && conn->state == NGX_HTTP_RCACHE_CONN_READY
         && conn->push == NULL
         && ngx_http_rcache_reader_elsewhere(conn, op, reply) == NGX_OK)

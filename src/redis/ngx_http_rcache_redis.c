@@ -7,11 +7,12 @@
 /* The entrance: operations are bounded, and given to the lane of a node. */
 
 
-#include "ngx_http_rcache_cluster.h"
-#include "ngx_http_rcache_sentinel.h"
+#include "ngx_http_rcache_replica.h"
 
 
 static void ngx_http_rcache_redis_cleanup(void *data);
+static size_t ngx_http_rcache_redis_topology_size(
+    ngx_http_rcache_redis_conf_t *rcf);
 
 
 ngx_http_rcache_redis_t *
@@ -65,6 +66,14 @@ ngx_http_rcache_redis_create(ngx_cycle_t *cycle,
         return NULL;
     }
 
+    if (rcf->read_from != NGX_HTTP_RCACHE_READ_MASTER
+        && ngx_http_rcache_replica_init(redis, (u_char *) rcf->shared
+                                    + ngx_http_rcache_redis_topology_size(rcf))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
     cln = ngx_pool_cleanup_add(cycle->pool, 0);
     if (cln == NULL) {
         return NULL;
@@ -92,6 +101,10 @@ ngx_http_rcache_redis_cleanup(void *data)
 
     if (redis->sentinel) {
         ngx_http_rcache_sentinel_cleanup(redis->sentinel);
+    }
+
+    if (redis->replica) {
+        ngx_http_rcache_replica_cleanup(redis->replica);
     }
 
     ngx_http_rcache_push_cleanup(&redis->push);
@@ -127,6 +140,21 @@ ngx_http_rcache_redis_version(ngx_http_rcache_redis_t *redis)
 size_t
 ngx_http_rcache_redis_shared_size(ngx_http_rcache_redis_conf_t *rcf)
 {
+    size_t  size;
+
+    size = ngx_http_rcache_redis_topology_size(rcf);
+
+    if (rcf->read_from != NGX_HTTP_RCACHE_READ_MASTER) {
+        size += sizeof(ngx_http_rcache_replica_sh_t);
+    }
+
+    return size;
+}
+
+
+static size_t
+ngx_http_rcache_redis_topology_size(ngx_http_rcache_redis_conf_t *rcf)
+{
     if (rcf->topology == NGX_HTTP_RCACHE_TOPOLOGY_CLUSTER) {
         return sizeof(ngx_http_rcache_cluster_sh_t);
     }
@@ -146,7 +174,13 @@ ngx_http_rcache_redis_slow(ngx_http_rcache_redis_t *redis)
     ngx_http_rcache_cluster_sh_t  *sh;
 
     if (redis->cluster == NULL) {
-        return redis->node.breaker.sh->open;
+        n = (redis->node.breaker.sh->open != 0);
+
+        if (redis->replica) {
+            n += ngx_http_rcache_replica_slow(redis->replica);
+        }
+
+        return n;
     }
 
     /*
@@ -178,6 +212,22 @@ ngx_http_rcache_op_submit(ngx_http_rcache_redis_t *redis,
 
     if (redis->sentinel) {
         ngx_http_rcache_sentinel_sync(redis->sentinel);
+    }
+
+    if (redis->replica) {
+
+        if (op->replica
+            && ngx_http_rcache_replica_submit(redis->replica, op) == NGX_OK)
+        {
+            return NGX_OK;
+        }
+
+        if (op->nomaster) {
+            op->status = NGX_HTTP_RCACHE_OP_DOWN;
+            return NGX_DECLINED;
+        }
+
+        ngx_http_rcache_replica_written(redis->replica, op);
     }
 
     if (redis->cluster) {

@@ -51,6 +51,14 @@ typedef enum {
 } ngx_http_rcache_topology_e;
 
 
+/* who answers what may be answered by a replica */
+
+typedef enum {
+    NGX_HTTP_RCACHE_READ_MASTER = 0,
+    NGX_HTTP_RCACHE_READ_REPLICA
+} ngx_http_rcache_read_e;
+
+
 /* what a URL names */
 
 typedef struct {
@@ -99,6 +107,7 @@ typedef struct {
     ngx_array_t                servers;        /* of ..._server_t; a cluster
                                                   has some to begin with; or
                                                   the sentinels */
+    ngx_http_rcache_read_e     read_from;
     ngx_str_t                  master;         /* whom the sentinels watch */
     ngx_str_t                  sentinel_user;
     ngx_str_t                  sentinel_password;
@@ -196,6 +205,13 @@ struct ngx_http_rcache_op_s {
     unsigned                   must:1;         /* a slow server gets it, too:
                                                   what is to go is not to stay
                                                   because of that */
+    unsigned                   replica:1;      /* it reads, and a replica may
+                                                  answer it if the
+                                                  configuration says so; nil
+                                                  is the master's answer */
+    unsigned                   nomaster:1;     /* if no replica does, nobody */
+    unsigned                   away:1;         /* in the handler: it was a
+                                                  replica that answered */
 
     /*
      * Whoever submits it may have it watched: called once when an accepted

@@ -4,7 +4,7 @@
  */
 
 
-#include "ngx_http_rcache_sentinel.h"
+#include "ngx_http_rcache_replica.h"
 
 
 /* milliseconds from one round of questions to the next, of all workers */
@@ -28,10 +28,6 @@ static ngx_int_t ngx_http_rcache_sentinel_question(
     ngx_http_rcache_sentinel_t *sentinel, ngx_http_rcache_node_t *node);
 static void ngx_http_rcache_sentinel_handler(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
-static ngx_int_t ngx_http_rcache_sentinel_parse(ngx_http_rcache_reply_t *reply,
-    ngx_http_rcache_master_t *master);
-static ngx_str_t *ngx_http_rcache_sentinel_field(
-    ngx_http_rcache_reply_t *reply, const char *name);
 static void ngx_http_rcache_sentinel_conclude(
     ngx_http_rcache_sentinel_t *sentinel);
 static ngx_uint_t ngx_http_rcache_sentinel_same(ngx_http_rcache_master_t *a,
@@ -272,7 +268,7 @@ ngx_http_rcache_sentinel_question(ngx_http_rcache_sentinel_t *sentinel,
     op->lane = NGX_HTTP_RCACHE_LANE_LOOKUP;
     op->internal = 1;
     op->handler = ngx_http_rcache_sentinel_handler;
-    op->data = sentinel;
+    op->data = node;
     op->max_reply = NGX_HTTP_RCACHE_SENTINEL_MAX;
 
     ngx_str_set(&argv[0], "SENTINEL");
@@ -294,9 +290,12 @@ static void
 ngx_http_rcache_sentinel_handler(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply)
 {
-    ngx_http_rcache_sentinel_t *sentinel = op->data;
+    ngx_http_rcache_node_t *node = op->data;
 
-    ngx_http_rcache_master_t  *master;
+    ngx_http_rcache_master_t    *master;
+    ngx_http_rcache_sentinel_t  *sentinel;
+
+    sentinel = node->redis->sentinel;
 
     if (reply && sentinel->nanswers < NGX_HTTP_RCACHE_SENTINELS) {
         master = &sentinel->answers[sentinel->nanswers];
@@ -307,7 +306,7 @@ ngx_http_rcache_sentinel_handler(ngx_http_rcache_op_t *op,
                           &sentinel->redis->conf->url, &reply->str);
 
         } else if (ngx_http_rcache_sentinel_parse(reply, master) == NGX_OK) {
-            sentinel->nanswers++;
+            sentinel->from[sentinel->nanswers++] = node;
 
             /* newer than what is known: not to wait for the slowest */
 
@@ -321,9 +320,7 @@ ngx_http_rcache_sentinel_handler(ngx_http_rcache_op_t *op,
 }
 
 
-/* a flat list of names and values */
-
-static ngx_int_t
+ngx_int_t
 ngx_http_rcache_sentinel_parse(ngx_http_rcache_reply_t *reply,
     ngx_http_rcache_master_t *master)
 {
@@ -370,7 +367,7 @@ ngx_http_rcache_sentinel_parse(ngx_http_rcache_reply_t *reply,
 }
 
 
-static ngx_str_t *
+ngx_str_t *
 ngx_http_rcache_sentinel_field(ngx_http_rcache_reply_t *reply,
     const char *name)
 {
@@ -407,10 +404,16 @@ ngx_http_rcache_sentinel_field(ngx_http_rcache_reply_t *reply,
 static void
 ngx_http_rcache_sentinel_conclude(ngx_http_rcache_sentinel_t *sentinel)
 {
-    ngx_uint_t  i, j, votes;
+    ngx_uint_t  i, j, votes, newest;
+
+    newest = 0;
 
     for (i = 0; i < sentinel->nanswers; i++) {
         votes = 0;
+
+        if (sentinel->answers[i].epoch > sentinel->answers[newest].epoch) {
+            newest = i;
+        }
 
         for (j = 0; j < sentinel->nanswers; j++) {
             votes += ngx_http_rcache_sentinel_same(&sentinel->answers[i],
@@ -426,6 +429,12 @@ ngx_http_rcache_sentinel_conclude(ngx_http_rcache_sentinel_t *sentinel)
 
     if (sentinel->nanswers) {
         sentinel->silent = 0;
+
+        if (sentinel->redis->replica) {
+            ngx_http_rcache_replicas_ask(sentinel->redis->replica,
+                                         sentinel->from[newest]);
+        }
+
         return;
     }
 
@@ -542,18 +551,8 @@ ngx_http_rcache_sentinel_moved_handler(ngx_event_t *ev)
         return;
     }
 
-    ngx_memcpy(node->buf, master.name, master.name_len);
-
-    node->name.data = node->buf;
-    node->name.len = master.name_len;
-    node->host.data = node->buf;
-    node->host.len = master.host_len;
-    node->port = (in_port_t) master.port;
-    node->addrs = NULL;
-    node->naddrs = 0;
-    node->addr = 0;
-
-    ngx_http_rcache_node_literal(node);
+    ngx_http_rcache_node_set(node, master.name, master.name_len,
+                             master.host_len, (in_port_t) master.port);
 
 #if (NGX_SSL)
 

@@ -69,6 +69,7 @@ struct ngx_http_rcache_sentinel_s {
     ngx_uint_t                     pending;    /* answers to come */
     ngx_uint_t                     nanswers;
     ngx_http_rcache_master_t       answers[NGX_HTTP_RCACHE_SENTINELS];
+    ngx_http_rcache_node_t        *from[NGX_HTTP_RCACHE_SENTINELS];
 
     unsigned                       started:1;
     unsigned                       silent:1;   /* nobody said anything */
@@ -89,6 +90,14 @@ void ngx_http_rcache_sentinel_moved(ngx_http_rcache_sentinel_t *sentinel);
 
 /* asks, unless that was done a moment ago */
 void ngx_http_rcache_sentinel_ask(ngx_http_rcache_sentinel_t *sentinel);
+
+/* of a flat list of names and values: a value, NULL if there is none */
+ngx_str_t *ngx_http_rcache_sentinel_field(ngx_http_rcache_reply_t *reply,
+    const char *name);
+
+/* of such a list: which server it is about; NGX_OK, NGX_ERROR */
+ngx_int_t ngx_http_rcache_sentinel_parse(ngx_http_rcache_reply_t *reply,
+    ngx_http_rcache_master_t *master);
 
 /* the one to listen to, another one each time */
 ngx_http_rcache_node_t *ngx_http_rcache_sentinel_next(

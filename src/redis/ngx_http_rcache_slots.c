@@ -10,7 +10,7 @@
  */
 
 
-#include "ngx_http_rcache_cluster.h"
+#include "ngx_http_rcache_replica.h"
 
 
 /* milliseconds from one question to the next, of all workers of an instance */
@@ -91,7 +91,12 @@ ngx_http_rcache_slots_sync(ngx_http_rcache_cluster_t *cluster)
         } else {
             node->breaker.own.open = 0;
             node->breaker.sh = &node->breaker.own;
+            node->replica = 0;
         }
+    }
+
+    if (cluster->redis->replica) {
+        ngx_http_rcache_replicas_map(cluster->redis->replica, cluster);
     }
 
     if (!cluster->tidy.posted) {
