@@ -12,6 +12,7 @@
 
 #define NGX_HTTP_RCACHE_CONNECT_TIMEOUT  100
 #define NGX_HTTP_RCACHE_TIMEOUT          250
+#define NGX_HTTP_RCACHE_RESOLVE          30000
 #define NGX_HTTP_RCACHE_QUEUE            1024
 #define NGX_HTTP_RCACHE_KEEP             600000
 
@@ -132,6 +133,7 @@ ngx_http_rcache_zone_create(ngx_conf_t *cf, ngx_str_t *name)
     zone->conf.connect_timeout = NGX_HTTP_RCACHE_CONNECT_TIMEOUT;
     zone->conf.timeout = NGX_HTTP_RCACHE_TIMEOUT;
     zone->conf.slow = NGX_CONF_UNSET_MSEC;
+    zone->conf.resolve = NGX_HTTP_RCACHE_RESOLVE;
     zone->conf.queue = NGX_HTTP_RCACHE_QUEUE;
     zone->keep = NGX_HTTP_RCACHE_KEEP;
 
@@ -312,6 +314,17 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
                                               &zone->conf.slow);
     }
 
+    if (ngx_http_rcache_parameter(value, "resolve=", &rest)) {
+
+        if (rest.len == 3 && ngx_strncmp(rest.data, "off", 3) == 0) {
+            zone->conf.resolve = 0;
+            return NGX_CONF_OK;
+        }
+
+        return ngx_http_rcache_parameter_msec(cf, value, &rest,
+                                              &zone->conf.resolve);
+    }
+
     if (ngx_http_rcache_parameter(value, "inactive=", &rest)) {
         return ngx_http_rcache_parameter_msec(cf, value, &rest,
                                               &zone->inactive);
@@ -342,6 +355,6 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
                                      "read_from=, tls=, prefix=, user=, "
                                      "password=, password_file=, db=, "
                                      "connect_timeout=, timeout=, slow=, "
-                                     "queue=, labels=, top_keys=, "
+                                     "resolve=, queue=, labels=, top_keys=, "
                                      "inactive=, keep=, purge= or ssl_...=");
 }

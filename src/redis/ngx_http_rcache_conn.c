@@ -34,7 +34,6 @@ static void ngx_http_rcache_conn_read_handler(ngx_event_t *rev);
 static void ngx_http_rcache_conn_write_handler(ngx_event_t *wev);
 static void ngx_http_rcache_conn_timed_out(ngx_http_rcache_conn_t *conn);
 static void ngx_http_rcache_conn_shut(ngx_http_rcache_conn_t *conn);
-static void ngx_http_rcache_conn_reset(ngx_http_rcache_conn_t *conn);
 static void ngx_http_rcache_conn_drop(ngx_http_rcache_conn_t *conn,
     ngx_http_rcache_op_status_e status);
 
@@ -374,6 +373,7 @@ ngx_http_rcache_conn_read_handler(ngx_event_t *rev)
 
     case NGX_HTTP_RCACHE_CONN_HANDSHAKE:
     case NGX_HTTP_RCACHE_CONN_READY:
+    case NGX_HTTP_RCACHE_CONN_LEAVING:
         ngx_http_rcache_conn_read(conn);
         break;
 
@@ -469,12 +469,12 @@ ngx_http_rcache_conn_timer_handler(ngx_event_t *ev)
 
     conn = ev->data;
 
-    if (conn->state != NGX_HTTP_RCACHE_CONN_READY) {
+    if (conn->state < NGX_HTTP_RCACHE_CONN_READY) {
         ngx_http_rcache_conn_timed_out(conn);
         return;
     }
 
-    if (conn->nops == 0) {
+    if (ngx_queue_empty(&conn->pending) && ngx_queue_empty(&conn->sending)) {
         return;
     }
 
@@ -661,7 +661,7 @@ ngx_http_rcache_conn_shut(ngx_http_rcache_conn_t *conn)
 }
 
 
-static void
+void
 ngx_http_rcache_conn_reset(ngx_http_rcache_conn_t *conn)
 {
     ngx_http_rcache_conn_shut(conn);
@@ -679,7 +679,7 @@ ngx_http_rcache_conn_reset(ngx_http_rcache_conn_t *conn)
         ngx_delete_posted_event(&conn->flush);
     }
 
-    if (conn->state == NGX_HTTP_RCACHE_CONN_READY) {
+    if (conn->state >= NGX_HTTP_RCACHE_CONN_READY) {
         conn->redis->conf->connected(conn->redis->conf->data, -1);
     }
 

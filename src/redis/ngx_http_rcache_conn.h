@@ -59,7 +59,8 @@ typedef enum {
     NGX_HTTP_RCACHE_CONN_CONNECTING,
     NGX_HTTP_RCACHE_CONN_TLS,
     NGX_HTTP_RCACHE_CONN_HANDSHAKE,
-    NGX_HTTP_RCACHE_CONN_READY
+    NGX_HTTP_RCACHE_CONN_READY,
+    NGX_HTTP_RCACHE_CONN_LEAVING       /* ready, and nothing is added */
 } ngx_http_rcache_conn_state_e;
 
 
@@ -232,6 +233,7 @@ struct ngx_http_rcache_node_s {
     ngx_addr_t                    *addrs;
     ngx_uint_t                     naddrs;
     ngx_uint_t                     addr;       /* the one to use next */
+    ngx_resolver_ctx_t            *renewing;   /* the name is asked for */
 
     /* storage of addresses found at run time */
 
@@ -255,6 +257,9 @@ struct ngx_http_rcache_redis_s {
     ngx_http_rcache_replica_t     *replica;    /* NULL: the master answers
                                                   all */
     ngx_http_rcache_push_t         push;
+
+    ngx_event_t                    renew;      /* to ask for names again */
+    ngx_event_t                    leave;      /* lanes are to be left */
 
     /* the one in use: the file may have a newer one than the configuration */
 
@@ -357,6 +362,9 @@ void ngx_http_rcache_conn_timer_handler(ngx_event_t *ev);
 /* ngx_http_rcache_handshake.c calls it when the server may be used */
 void ngx_http_rcache_conn_ready(ngx_http_rcache_conn_t *conn);
 
+/* closes the transport, and leaves the operations where they are */
+void ngx_http_rcache_conn_reset(ngx_http_rcache_conn_t *conn);
+
 /* no failure: closes the transport, operations end with DOWN */
 void ngx_http_rcache_conn_close(ngx_http_rcache_conn_t *conn);
 
@@ -422,6 +430,18 @@ ngx_uint_t ngx_http_rcache_host_is_literal(ngx_str_t *host);
  * NGX_DECLINED: the addresses that are known have to do.
  */
 ngx_int_t ngx_http_rcache_conn_resolve(ngx_http_rcache_conn_t *conn);
+
+/* for connections from now on */
+void ngx_http_rcache_node_set_addrs(ngx_http_rcache_node_t *node,
+    ngx_resolver_ctx_t *ctx);
+
+
+/* ngx_http_rcache_renew.c */
+
+void ngx_http_rcache_renew_init(ngx_http_rcache_redis_t *redis);
+
+/* the node is to be another one, or goes */
+void ngx_http_rcache_renew_cancel(ngx_http_rcache_node_t *node);
 
 
 /* ngx_http_rcache_tls.c */

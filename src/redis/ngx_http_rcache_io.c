@@ -195,7 +195,7 @@ ngx_http_rcache_conn_read(ngx_http_rcache_conn_t *conn)
 
     if (ngx_exiting
         && conn->nops == 0
-        && conn->state == NGX_HTTP_RCACHE_CONN_READY)
+        && conn->state >= NGX_HTTP_RCACHE_CONN_READY)
     {
         ngx_http_rcache_conn_close(conn);
         return;
@@ -382,7 +382,7 @@ ngx_http_rcache_conn_not_ready(ngx_event_t *rev)
 static void
 ngx_http_rcache_conn_closed(ngx_http_rcache_conn_t *conn, ngx_err_t err)
 {
-    if (conn->state == NGX_HTTP_RCACHE_CONN_READY && conn->nops == 0) {
+    if (conn->state >= NGX_HTTP_RCACHE_CONN_READY && conn->nops == 0) {
 
         /* Redis closes what is idle, or was restarted: nobody is hurt */
 

@@ -58,6 +58,8 @@ ngx_http_rcache_node_cleanup(ngx_http_rcache_node_t *node)
 {
     ngx_uint_t  i;
 
+    ngx_http_rcache_renew_cancel(node);
+
     for (i = 0; i < NGX_HTTP_RCACHE_LANES; i++) {
         ngx_http_rcache_reader_free(&node->lanes[i]);
     }
@@ -292,6 +294,8 @@ void
 ngx_http_rcache_node_set(ngx_http_rcache_node_t *node, u_char *name,
     size_t len, size_t host_len, in_port_t port)
 {
+    ngx_http_rcache_renew_cancel(node);
+
     ngx_memcpy(node->buf, name, len);
 
     node->name.data = node->buf;

@@ -481,7 +481,7 @@ ngx_http_rcache_reader_done(ngx_http_rcache_conn_t *conn,
 
     conn->part = NGX_HTTP_RCACHE_PART_START;
 
-    if (conn->state == NGX_HTTP_RCACHE_CONN_READY) {
+    if (conn->state >= NGX_HTTP_RCACHE_CONN_READY) {
         conn->nops--;
 
         if (!conn->good && reply && reply->type != REDIS_REPLY_ERROR) {
@@ -491,7 +491,7 @@ ngx_http_rcache_reader_done(ngx_http_rcache_conn_t *conn,
     }
 
     if (op->lane == NGX_HTTP_RCACHE_LANE_LOOKUP
-        && conn->state == NGX_HTTP_RCACHE_CONN_READY
+        && conn->state >= NGX_HTTP_RCACHE_CONN_READY
         && conn->push == NULL
         && !op->internal)
     {
@@ -504,7 +504,7 @@ ngx_http_rcache_reader_done(ngx_http_rcache_conn_t *conn,
     if (reply
         && (reply->type == REDIS_REPLY_ERROR
             || (op->away && reply->type == REDIS_REPLY_NIL))
-        && conn->state == NGX_HTTP_RCACHE_CONN_READY
+        && conn->state >= NGX_HTTP_RCACHE_CONN_READY
         && conn->push == NULL
         && ngx_http_rcache_reader_elsewhere(conn, op, reply) == NGX_OK)
     {

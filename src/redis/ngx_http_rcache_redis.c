@@ -82,6 +82,8 @@ ngx_http_rcache_redis_create(ngx_cycle_t *cycle,
     cln->handler = ngx_http_rcache_redis_cleanup;
     cln->data = redis;
 
+    ngx_http_rcache_renew_init(redis);
+
     return redis;
 }
 

@@ -137,6 +137,8 @@ typedef struct {
     /* likewise; NULL without a resolver */
     ngx_resolver_t            *resolver;
     ngx_msec_t                 resolver_timeout;
+    ngx_msec_t                 resolve;          /* names again, so often; 0:
+                                                    for new connections only */
 
     /*
      * Told when this worker finds the server gone (up is 0, why says how,

@@ -14,8 +14,6 @@
 
 
 static void ngx_http_rcache_conn_resolve_handler(ngx_resolver_ctx_t *ctx);
-static void ngx_http_rcache_node_set_addrs(ngx_http_rcache_node_t *node,
-    ngx_resolver_ctx_t *ctx);
 
 
 ngx_int_t
@@ -97,7 +95,7 @@ ngx_http_rcache_conn_resolve_handler(ngx_resolver_ctx_t *ctx)
 }
 
 
-static void
+void
 ngx_http_rcache_node_set_addrs(ngx_http_rcache_node_t *node,
     ngx_resolver_ctx_t *ctx)
 {
