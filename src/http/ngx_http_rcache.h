@@ -386,6 +386,8 @@ char *ngx_http_rcache_sentinel_parameter(ngx_conf_t *cf,
     ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
 char *ngx_http_rcache_read_from_parameter(ngx_conf_t *cf,
     ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
+char *ngx_http_rcache_nat_parameter(ngx_conf_t *cf,
+    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
 char *ngx_http_rcache_master_tls_parameter(ngx_conf_t *cf,
     ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
 char *ngx_http_rcache_server_complete(ngx_conf_t *cf,

@@ -98,6 +98,25 @@ ngx_http_rcache_read_from_parameter(ngx_conf_t *cf,
 
 
 char *
+ngx_http_rcache_nat_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
+    ngx_str_t *value, ngx_str_t *rest)
+{
+    char  *err;
+
+    if (ngx_http_rcache_redis_nat(cf, &zone->conf, rest, &err) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in "
+                           "\"redis_proxy_cache_zone\": %s, expected "
+                           "nat=host:port=host:port or "
+                           "nat=host:port=unix:/path", value, err);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
 ngx_http_rcache_master_tls_parameter(ngx_conf_t *cf,
     ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest)
 {
@@ -165,6 +184,14 @@ ngx_http_rcache_server_complete(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone)
                                "for the master", &zone->name);
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (rcf->nat.nelts && rcf->topology == NGX_HTTP_RCACHE_TOPOLOGY_SINGLE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"redis_proxy_cache_zone\" \"%V\" has nat= and "
+                           "one server, expected cluster=on or sentinel=",
+                           &zone->name);
+        return NGX_CONF_ERROR;
     }
 
     for (i = 0; i < zone->urls.nelts; i++) {

@@ -221,6 +221,10 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
         return ngx_http_rcache_read_from_parameter(cf, zone, value, &rest);
     }
 
+    if (ngx_http_rcache_parameter(value, "nat=", &rest)) {
+        return ngx_http_rcache_nat_parameter(cf, zone, value, &rest);
+    }
+
     if (ngx_http_rcache_parameter(value, "tls=", &rest)) {
         return ngx_http_rcache_master_tls_parameter(cf, zone, value, &rest);
     }
@@ -352,7 +356,7 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
 
     return ngx_http_rcache_bad_value(cf, value,
                                      "server=, cluster=, sentinel=, "
-                                     "read_from=, tls=, prefix=, user=, "
+                                     "read_from=, nat=, tls=, prefix=, user=, "
                                      "password=, password_file=, db=, "
                                      "connect_timeout=, timeout=, slow=, "
                                      "resolve=, queue=, labels=, top_keys=, "

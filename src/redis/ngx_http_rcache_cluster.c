@@ -172,12 +172,7 @@ ngx_http_rcache_cluster_seed(ngx_http_rcache_cluster_t *cluster,
 
     node->seed = 1;
 
-    host = node->host;
-
-    if (host.len > 2 && host.data[0] == '[') {
-        host.data++;
-        host.len -= 2;
-    }
+    ngx_http_rcache_node_announced(node, &host);
 
     if (host.len) {
         node->name.data = node->buf;
@@ -535,7 +530,7 @@ ngx_http_rcache_cluster_target(ngx_http_rcache_conn_t *conn, ngx_str_t *text,
 {
     u_char     *p, *last, *colon;
     ngx_int_t   n, port;
-    ngx_str_t   name;
+    ngx_str_t   name, host;
     u_char      buf[NGX_HTTP_RCACHE_NODE_NAME];
 
     p = text->data;
@@ -585,16 +580,15 @@ ngx_http_rcache_cluster_target(ngx_http_rcache_conn_t *conn, ngx_str_t *text,
     }
 
     if (colon - 1 == name.data) {
+        ngx_http_rcache_node_announced(conn->node, &host);
 
-        if (conn->node->host.len == 0) {
+        if (host.len == 0) {
             return NULL;
         }
 
         name.data = buf;
-        name.len = ngx_snprintf(buf, sizeof(buf), "%V:%i", &conn->node->host,
-                                port)
-                   - buf;
-        colon = buf + conn->node->host.len + 1;
+        name.len = ngx_snprintf(buf, sizeof(buf), "%V:%i", &host, port) - buf;
+        colon = buf + host.len + 1;
     }
 
     if (name.len > NGX_HTTP_RCACHE_NODE_NAME) {

@@ -73,7 +73,10 @@ ngx_http_rcache_conn_open(ngx_http_rcache_conn_t *conn)
 
     conn->state = NGX_HTTP_RCACHE_CONN_RESOLVING;
 
-    if (conn->redis->sentinel && conn->node->host.len == 0) {
+    if (conn->redis->sentinel
+        && conn->node->host.len == 0
+        && conn->node->naddrs == 0)
+    {
 
         /* whoever it will be; then it goes on */
 

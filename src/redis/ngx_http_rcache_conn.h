@@ -219,6 +219,8 @@ struct ngx_http_rcache_node_s {
     ngx_http_rcache_breaker_t      breaker;
 
     unsigned                       seed:1;     /* of the configuration */
+    unsigned                       nat:1;      /* it calls itself something
+                                                  else: that is its name */
     unsigned                       sentinel:1;
     unsigned                       replica:1;  /* known as one, by whom reads
                                                   from replicas */
@@ -292,6 +294,10 @@ ngx_int_t ngx_http_rcache_node_submit(ngx_http_rcache_node_t *node,
 /* under that name, "<host>:<port>"; its address if that has not to be found */
 void ngx_http_rcache_node_set(ngx_http_rcache_node_t *node, u_char *name,
     size_t len, size_t host_len, in_port_t port);
+
+/* the host by which it goes, without brackets; empty for a unix socket */
+void ngx_http_rcache_node_announced(ngx_http_rcache_node_t *node,
+    ngx_str_t *host);
 
 /* true if it has no connection, and no number */
 ngx_uint_t ngx_http_rcache_node_idle(ngx_http_rcache_node_t *node);

@@ -294,6 +294,9 @@ void
 ngx_http_rcache_node_set(ngx_http_rcache_node_t *node, u_char *name,
     size_t len, size_t host_len, in_port_t port)
 {
+    ngx_uint_t              i;
+    ngx_http_rcache_nat_t  *nat;
+
     ngx_http_rcache_renew_cancel(node);
 
     ngx_memcpy(node->buf, name, len);
@@ -306,8 +309,49 @@ ngx_http_rcache_node_set(ngx_http_rcache_node_t *node, u_char *name,
     node->addrs = NULL;
     node->naddrs = 0;
     node->addr = 0;
+    node->nat = 0;
+
+    nat = node->redis->conf->nat.elts;
+
+    for (i = 0; i < node->redis->conf->nat.nelts; i++) {
+
+        if (nat[i].name.len == len
+            && ngx_memcmp(nat[i].name.data, name, len) == 0)
+        {
+            node->nat = 1;
+            node->host = nat[i].server.host;
+            node->port = nat[i].server.port;
+            node->addrs = nat[i].server.addrs;
+            node->naddrs = nat[i].server.naddrs;
+            return;
+        }
+    }
 
     ngx_http_rcache_node_literal(node);
+}
+
+
+void
+ngx_http_rcache_node_announced(ngx_http_rcache_node_t *node, ngx_str_t *host)
+{
+    u_char  *last;
+
+    *host = node->host;
+
+    if (node->nat) {
+        last = node->name.data + node->name.len;
+
+        while (*--last != ':') { /* void */ }
+
+        host->data = node->name.data;
+        host->len = last - host->data;
+        return;
+    }
+
+    if (host->len > 2 && host->data[0] == '[') {
+        host->data++;
+        host->len -= 2;
+    }
 }
 
 

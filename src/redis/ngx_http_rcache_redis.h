@@ -73,6 +73,15 @@ typedef struct {
 } ngx_http_rcache_server_t;
 
 
+/* where a server is found that calls itself something else */
+
+typedef struct {
+    ngx_str_t                  name;           /* "<host>:<port>", as it says,
+                                                  without brackets */
+    ngx_http_rcache_server_t   server;
+} ngx_http_rcache_nat_t;
+
+
 /* of rediss://, file names are full */
 
 typedef struct {
@@ -108,6 +117,7 @@ typedef struct {
                                                   has some to begin with; or
                                                   the sentinels */
     ngx_http_rcache_read_e     read_from;
+    ngx_array_t                nat;            /* of ..._nat_t */
     ngx_str_t                  master;         /* whom the sentinels watch */
     ngx_str_t                  sentinel_user;
     ngx_str_t                  sentinel_password;
@@ -253,6 +263,14 @@ struct ngx_http_rcache_op_s {
 
 ngx_int_t ngx_http_rcache_redis_url(ngx_conf_t *cf,
     ngx_http_rcache_redis_conf_t *rcf, ngx_str_t *url, char **err);
+
+/*
+ * Configuration time.  Adds to rcf->nat: host:port=host:port, or =unix:/path.
+ * Returns NGX_OK, or NGX_ERROR with a reason in *err (static storage).
+ */
+
+ngx_int_t ngx_http_rcache_redis_nat(ngx_conf_t *cf,
+    ngx_http_rcache_redis_conf_t *rcf, ngx_str_t *value, char **err);
 
 /*
  * Configuration time.  Reads the password from rcf->password_file, without

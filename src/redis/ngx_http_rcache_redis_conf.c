@@ -217,6 +217,87 @@ ngx_http_rcache_redis_url_unix(ngx_conf_t *cf,
 }
 
 
+ngx_int_t
+ngx_http_rcache_redis_nat(ngx_conf_t *cf, ngx_http_rcache_redis_conf_t *rcf,
+    ngx_str_t *value, char **err)
+{
+    u_char                 *p, *last, *equals, *colon;
+    ngx_int_t               port;
+    ngx_str_t               host, to;
+    ngx_http_rcache_nat_t  *nat;
+
+    *err = "no memory";
+
+    if (rcf->nat.elts == NULL
+        && ngx_array_init(&rcf->nat, cf->pool, 4,
+                          sizeof(ngx_http_rcache_nat_t))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    nat = ngx_array_push(&rcf->nat);
+    if (nat == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(nat, sizeof(ngx_http_rcache_nat_t));
+
+    p = value->data;
+    last = p + value->len;
+
+    *err = "what is announced must be host:port";
+
+    equals = ngx_strlchr(p, last, '=');
+    colon = equals ? ngx_http_rcache_redis_strrchr(p, equals, ':') : NULL;
+
+    if (colon == NULL) {
+        return NGX_ERROR;
+    }
+
+    host.data = p;
+    host.len = colon - p;
+
+    if (host.len > 2 && p[0] == '[' && colon[-1] == ']') {
+        host.data++;
+        host.len -= 2;
+    }
+
+    port = ngx_atoi(colon + 1, equals - colon - 1);
+
+    if (host.len == 0 || port == NGX_ERROR || port == 0 || port > 65535
+        || host.len > NGX_HTTP_RCACHE_NODE_NAME - sizeof(":65535"))
+    {
+        return NGX_ERROR;
+    }
+
+    nat->name.data = ngx_pnalloc(cf->pool, host.len + sizeof(":65535"));
+    if (nat->name.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    nat->name.len = ngx_sprintf(nat->name.data, "%V:%i", &host, port)
+                    - nat->name.data;
+
+    to.data = equals + 1;
+    to.len = last - to.data;
+
+    nat->server.url = to;
+
+    if (to.len >= 5 && ngx_strncmp(to.data, "unix:", 5) == 0) {
+        return ngx_http_rcache_redis_url_unix(cf, &nat->server, &to, err);
+    }
+
+    *err = "where it is found must be host:port or unix:/path";
+
+    if (ngx_http_rcache_redis_strrchr(to.data, last, ':') == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_rcache_redis_url_host(cf, &nat->server, &to, err);
+}
+
+
 static ngx_int_t
 ngx_http_rcache_redis_url_user(ngx_conf_t *cf,
     ngx_http_rcache_redis_conf_t *rcf, u_char *p, u_char *last, char **err)

@@ -544,7 +544,7 @@ ngx_http_rcache_sentinel_moved_handler(ngx_event_t *ev)
 
     ngx_shmtx_unlock(redis->conf->mutex);
 
-    if (node->host.len
+    if ((node->host.len || node->naddrs)
         && node->name.len == master.name_len
         && ngx_memcmp(node->name.data, master.name, master.name_len) == 0)
     {

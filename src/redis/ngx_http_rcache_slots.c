@@ -207,12 +207,7 @@ ngx_http_rcache_slots_handler(ngx_http_rcache_op_t *op,
 
     cluster->refused = 0;
 
-    host = node->host;
-
-    if (host.len > 2 && host.data[0] == '[') {
-        host.data++;
-        host.len -= 2;
-    }
+    ngx_http_rcache_node_announced(node, &host);
 
     if (ngx_http_rcache_slots_parse(cluster->fresh, reply, &host) != NGX_OK) {
         ngx_log_error(NGX_LOG_ERR, cluster->redis->log, 0,
