@@ -875,6 +875,8 @@ ngx_http_rcache_turn_e ngx_http_rcache_refresh(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 ngx_int_t ngx_http_rcache_decide(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason);
+ngx_int_t ngx_http_rcache_serve_stale(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_status_e status);
 void ngx_http_rcache_told(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_turn_e turn, ngx_chain_t *payload, size_t size);
 

@@ -43,8 +43,6 @@ static ngx_int_t ngx_http_rcache_go_alone(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_serve(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
-static ngx_int_t ngx_http_rcache_serve_stale(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_status_e status);
 static void ngx_http_rcache_wait_handler(ngx_event_t *ev);
 
 
@@ -469,7 +467,7 @@ ngx_http_rcache_serve(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_rcache_serve_stale(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_status_e status)
 {

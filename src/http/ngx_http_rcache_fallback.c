@@ -16,6 +16,8 @@
 
 static ngx_uint_t ngx_http_rcache_fallback_needed(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
+static ngx_uint_t ngx_http_rcache_fallback_stale(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_fallback_take(ngx_http_rcache_ctx_t *ctx,
     ngx_uint_t max);
 static void ngx_http_rcache_fallback_cleanup(void *data);
@@ -77,6 +79,15 @@ ngx_http_rcache_fallback(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
                       "reached in zone \"%V\"", conf->max, &ctx->zone->name);
     }
 
+    if (ngx_http_rcache_fallback_stale(r, ctx)) {
+
+        /* read before Redis went away */
+
+        ngx_http_rcache_flight_quit(ctx);
+
+        return ngx_http_rcache_serve_stale(r, ctx, NGX_HTTP_RCACHE_STALE);
+    }
+
     if (zone->nwaiting >= conf->queue) {
         return ngx_http_rcache_fallback_refuse(r, ctx);
     }
@@ -115,9 +126,35 @@ ngx_http_rcache_fallback_needed(ngx_http_request_t *r,
     case RCACHE_REASON_REDIS_ERROR:
         return 1;
 
+    case RCACHE_REASON_EXPIRED:
+
+        /* it has something better than to wait in line */
+
+        return ctx->zone->health->bad[NGX_HTTP_RCACHE_HEALTH_CONNECT]
+               && ngx_http_rcache_fallback_stale(r, ctx);
+
     default:
         return 0;
     }
+}
+
+
+/* to be refused is as good as an upstream that is not available */
+
+static ngx_uint_t
+ngx_http_rcache_fallback_stale(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    if ((ctx->entry.flags & RCACHE_ENTRY_SEGMENTED)
+        && r->method != NGX_HTTP_HEAD)
+    {
+        return 0;
+    }
+
+    return (ctx->stale_use & (NGX_HTTP_UPSTREAM_FT_ERROR
+                              |NGX_HTTP_UPSTREAM_FT_TIMEOUT
+                              |NGX_HTTP_UPSTREAM_FT_HTTP_503))
+           != 0;
 }
 
 
