@@ -45,9 +45,20 @@ $t->done();
 
 
 sub cluster {
-    my $cluster = $t->cluster();
+    # with no more rights than the documentation says
 
-    begin($cluster->urls(), 'c');
+    my ($acl) = slurp("$FindBin::Bin/../docs/storage-format.md")
+        =~ /^    ACL SETUSER (cache .*?)$(?!\\)\n(?!     )/ms;
+    my ($more) = slurp("$FindBin::Bin/../docs/operating-redis.md")
+        =~ /^\| `([^`]+)` \| a cluster with \[`read_from=replica`\]/m;
+    $acl =~ s/\\\n\s*//g;
+    like("$acl $more", qr/^cache on .* \+readonly/, 'what is needed is known');
+
+    my $cluster = $t->cluster(config => [
+        "user $acl +cluster|slots +asking $more"
+    ]);
+
+    begin($cluster->urls() . ' user=cache password=secret', 'c');
 
     my @masters = $cluster->masters();
     my %is_master = map { $_ => 1 } @masters;
@@ -105,6 +116,8 @@ sub cluster {
     reads('a cluster with other roles', [ grep { $now{$_} } $cluster->nodes() ],
           [ grep { !$now{$_} } $cluster->nodes() ]);
 
+    is_deeply([ map { @{ $_->cmd(qw(ACL LOG)) } } $cluster->nodes() ], [],
+              'Redis has refused nothing');
     $_->stop() for @nginx;
     return;
 }
