@@ -54,6 +54,7 @@ my $conf = <<'CONF';
                                     read_from=replica purge=on
                                     connect_timeout=5s timeout=5s;
     redis_proxy_cache_budget        10s;
+    redis_proxy_cache_segment_size  16k;
     redis_proxy_cache_lock_age      300s;
     redis_proxy_cache_lock_timeout  300s;
 
@@ -144,6 +145,25 @@ $relay->set('');
 ok(wait_for { $replica->exists('api:{/new}') }, 'the replica catches up');
 from_replica($_, '/new', '/held', '/vary') for $one, $two;
 
+# it has lost a part of a large body, one that is looked for and one that is not
+
+my ($large) = fill('/large');
+from_replica($two, '/large');
+$replica->cmd(qw(CONFIG SET replica-read-only no));
+my @segments = sort grep { /:s:/ } $replica->keys('api:{/large}*');
+cmp_ok(scalar(@segments), '>', 2, 'a body in segments');
+
+for my $n (0, 2) {
+    $replica->cmd('DEL', $segments[$n]);
+    $r = $two->get('/large');
+    is($r->verdict, 'HIT -', "the replica has lost segment $n: a hit");
+    ok($r->body eq $large, 'with all of the body');
+}
+
+is(scalar(grep { /:s:/ } $master->keys('api:{/large}*')), scalar @segments,
+   'the master still has all of it');
+ok($master->exists('api:{/large}'), 'and the entry');
+
 # it loses its master
 
 $_->mark() for $one, $two;
@@ -217,7 +237,9 @@ sub from_replica {
     ok(wait_for {
         my $before = calls($replica);
         my @other = grep { $nginx->get($_)->verdict ne 'HIT -' } @uris;
-        !@other && calls($replica) - $before >= @uris;
+        !@other
+            && calls($replica) - $before >= @uris
+            && !grep { !$replica->exists("api:{$_}") } @uris;
     }, "the replica has @uris");
     return;
 }
@@ -248,8 +270,10 @@ sub calls {
 sub origin {
     my ($req, $reply) = @_;
 
+    my $body = $req->uri . ' ' . rand() . ' ';
+
     $reply->wait_word('go') if $req->path eq '/held';
     $reply->send(200, [ 'Cache-Control' => 'max-age=600',
                         ($req->path eq '/vary' ? (Vary => 'X-Kind') : ()) ],
-                 $req->uri . ' ' . rand());
+                 $body x ($req->path eq '/large' ? 3000 : 1));
 }
