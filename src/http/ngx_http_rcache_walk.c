@@ -29,6 +29,10 @@
 
 #define NGX_HTTP_RCACHE_WALK_DELAY  3000
 
+/* before it is said to be over, where replicas are read: they may be behind */
+
+#define NGX_HTTP_RCACHE_WALK_BEHIND  2000
+
 /* keys of a step; replies in bytes */
 
 #define NGX_HTTP_RCACHE_WALK_COUNT   100
@@ -490,6 +494,7 @@ ngx_http_rcache_walk_usec(void)
 static void
 ngx_http_rcache_walk_stepped(ngx_http_rcache_walk_t *walk)
 {
+    ngx_uint_t                      over;
     ngx_msec_t                      took;
     ngx_http_rcache_purges_walk_t  *place;
 
@@ -526,7 +531,14 @@ ngx_http_rcache_walk_stepped(ngx_http_rcache_walk_t *walk)
         }
     }
 
+    over = (place->master > place->masters);
+
     ngx_shmtx_unlock(walk->mutex);
+
+    if (over && walk->conf.read_from != NGX_HTTP_RCACHE_READ_MASTER) {
+        ngx_http_rcache_walk_pause(walk, NGX_HTTP_RCACHE_WALK_BEHIND);
+        return;
+    }
 
     took = ngx_current_msec - walk->began;
 
