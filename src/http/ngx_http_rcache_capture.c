@@ -82,6 +82,10 @@ ngx_http_rcache_capture_create(ngx_http_request_t *r,
 
     *reason = ngx_http_rcache_allowed(r, ctx);
 
+    if (*reason == RCACHE_REASON_NONE) {
+        *reason = ngx_http_rcache_check_head(r);
+    }
+
     if (*reason != RCACHE_REASON_NONE) {
         return NULL;
     }

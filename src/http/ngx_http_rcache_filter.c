@@ -233,11 +233,7 @@ ngx_http_rcache_start(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         return NGX_DECLINED;
     }
 
-    *reason = ngx_http_rcache_check_head(r);
-
-    if (*reason == RCACHE_REASON_NONE) {
-        ctx->capture = ngx_http_rcache_capture_create(r, ctx, reason);
-    }
+    ctx->capture = ngx_http_rcache_capture_create(r, ctx, reason);
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "rcache capture: %V \"%V\"",
