@@ -253,6 +253,11 @@ my @wrong = (
         . ' redis_proxy_cache_early_refresh 2;',
         'redis_proxy_cache_early_refresh', 'duplicate' ],
 
+    [ 'zone', 'redis_proxy_cache_dry_run;', 'redis_proxy_cache_dry_run',
+        'number of arguments' ],
+    [ 'zone', 'redis_proxy_cache_dry_run maybe;', 'redis_proxy_cache_dry_run',
+        '"maybe"' ],
+
     (map { [ 'zone', "redis_proxy_cache_status_header '$_';",
              'redis_proxy_cache_status_header', "\"$_\"", 'token' ] }
         '', 'two words', '1edge', 'edge;hit', 'a"b', "caf\xc3\xa9"),
@@ -405,6 +410,7 @@ my @right = (
         'off', '10%', '0.1%', '99.9%', '2.5%'),
     (map { [ 'zone', "redis_proxy_cache_early_refresh $_;" ] }
         'off', 'on', '1', '0.001', '1000', '2.5'),
+    (map { [ 'zone', "redis_proxy_cache_dry_run $_;" ] } 'on', 'off'),
 
     # each of them in http as well
     [ 'redis_proxy_cache_revalidate on; redis_proxy_cache_convert_head on;'
@@ -419,7 +425,7 @@ my @right = (
         . ' redis_proxy_cache_use_stale error; redis_proxy_cache_refresh_pause'
         . ' 1s; redis_proxy_cache_background_update off;'
         . ' redis_proxy_cache_offline $arg_a; redis_proxy_cache_jitter 5%;'
-        . ' redis_proxy_cache_early_refresh on;',
+        . ' redis_proxy_cache_early_refresh on; redis_proxy_cache_dry_run on;',
         'redis_proxy_cache_use_stale off; redis_proxy_cache_jitter off;' ],
 );
 

@@ -65,10 +65,15 @@ void ngx_http_rcache_status_json(ngx_http_rcache_out_t *out,
     ngx_http_rcache_snapshot_t *zones, ngx_uint_t n);
 
 
-/* ngx_http_rcache_verdict.c: two members of the JSON of a label */
+/*
+ * ngx_http_rcache_verdict.c: two members of the JSON of a label; and what is
+ * made of its counters, RCACHE_ESTIMATE_*.
+ */
 
 void ngx_http_rcache_verdict(ngx_http_rcache_out_t *out,
-    ngx_http_rcache_stats_label_t *sum);
+    ngx_http_rcache_stats_label_t *sum, ngx_http_rcache_label_t *label);
+uint64_t ngx_http_rcache_estimate(ngx_http_rcache_stats_label_t *sum,
+    ngx_http_rcache_label_t *label, ngx_uint_t estimate);
 
 /*
  * ngx_http_rcache_dashboard.c: the page, and the value of its

@@ -193,12 +193,17 @@ ngx_http_rcache_json_label(ngx_http_rcache_out_t *out,
     ngx_http_rcache_json_counters(out, sum->counter, RCACHE_COUNT_LABEL_N,
                                   rcache_label_counter);
 
+    for (i = 0; i < RCACHE_ESTIMATE_N; i++) {
+        ngx_http_rcache_out(out, ",\"%V\":%uL", &rcache_estimates[i].name,
+                            ngx_http_rcache_estimate(sum, label, i));
+    }
+
     for (i = 0; i < RCACHE_TIME_LABEL_N; i++) {
         ngx_http_rcache_out(out, ",\"%V\":", &rcache_label_times[i].name);
         ngx_http_rcache_json_time(out, &sum->time[i]);
     }
 
-    ngx_http_rcache_verdict(out, sum);
+    ngx_http_rcache_verdict(out, sum, label);
 
     ngx_http_rcache_out(out, "}");
 }
@@ -239,7 +244,7 @@ ngx_http_rcache_json_counters(ngx_http_rcache_out_t *out, uint64_t *counter,
 
         if (!open) {
 
-            if (family == RCACHE_FAMILY_SAVED) {
+            if (rcache_family_seconds(family)) {
                 ngx_http_rcache_out(out, "%uL.%03uL", counter[i] / 1000,
                                     counter[i] % 1000);
             } else {

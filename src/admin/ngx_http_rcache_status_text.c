@@ -40,6 +40,7 @@ static void ngx_http_rcache_text_histogram(ngx_http_rcache_text_t *text,
 static void ngx_http_rcache_text_labels(ngx_http_rcache_text_t *text,
     ngx_http_rcache_zone_t *zone, char *key, ngx_str_t *value);
 static void ngx_http_rcache_text_gauges(ngx_http_rcache_text_t *text);
+static void ngx_http_rcache_text_estimates(ngx_http_rcache_text_t *text);
 static void ngx_http_rcache_text_head(ngx_http_rcache_text_t *text,
     const rcache_str_t *name, const char *suffix, const char *type,
     const rcache_str_t *help);
@@ -67,6 +68,7 @@ ngx_http_rcache_status_text(ngx_http_rcache_out_t *out,
 
     ngx_http_rcache_text_times(&text);
     ngx_http_rcache_text_gauges(&text);
+    ngx_http_rcache_text_estimates(&text);
 
     if (openmetrics) {
         ngx_http_rcache_out(out, "# EOF\n");
@@ -164,7 +166,7 @@ ngx_http_rcache_text_counter(ngx_http_rcache_text_t *text,
         ngx_http_rcache_out(text->out, ",%V=\"%V\"", &f->key2, &c->value2);
     }
 
-    if (c->family == RCACHE_FAMILY_SAVED) {
+    if (rcache_family_seconds(c->family)) {
         ngx_http_rcache_out(text->out, "} %uL.%03uL\n", n / 1000, n % 1000);
 
     } else {
@@ -298,6 +300,37 @@ ngx_http_rcache_text_gauges(ngx_http_rcache_text_t *text)
                                 (i < RCACHE_GAUGE_N)
                                 ? text->zones[z].sum.gauge[i]
                                 : text->zones[z].state[i - RCACHE_GAUGE_N]);
+        }
+    }
+}
+
+
+static void
+ngx_http_rcache_text_estimates(ngx_http_rcache_text_t *text)
+{
+    ngx_str_t                    name;
+    ngx_uint_t                   i, z, l;
+    const rcache_metric_t       *m;
+    ngx_http_rcache_snapshot_t  *s;
+
+    for (i = 0; i < RCACHE_ESTIMATE_N; i++) {
+        m = &rcache_estimates[i];
+
+        ngx_http_rcache_text_head(text, &m->name, "", "gauge", &m->help);
+
+        for (z = 0; z < text->n; z++) {
+            s = &text->zones[z];
+
+            for (l = 0; l < s->nlabels; l++) {
+                name = ngx_http_rcache_text_label_name(s->zone, l);
+
+                ngx_http_rcache_out(text->out, RCACHE_METRICS_PREFIX "%V",
+                                    &m->name);
+                ngx_http_rcache_text_labels(text, s->zone, "label", &name);
+                ngx_http_rcache_out(text->out, "} %uL\n",
+                         ngx_http_rcache_estimate(&s->label[l],
+                                           &s->zone->stats->sh->label[l], i));
+            }
         }
     }
 }

@@ -61,6 +61,11 @@ const rcache_metric_t  rcache_states[] = {
 };
 
 
+const rcache_metric_t  rcache_estimates[] = {
+    RCACHE_ESTIMATES(RCACHE_METRICS_METRIC_DEF)
+};
+
+
 const rcache_str_t  rcache_command_names[] = {
     RCACHE_COMMANDS(RCACHE_METRICS_NAME_DEF)
 };
@@ -123,4 +128,11 @@ rcache_zone_time(rcache_metric_t *m, rcache_str_t *command, unsigned n)
 
     *m = rcache_redis_time;
     *command = rcache_command_names[n - RCACHE_TIME_REDIS];
+}
+
+
+int
+rcache_family_seconds(rcache_family_e family)
+{
+    return family == RCACHE_FAMILY_SAVED || family == RCACHE_FAMILY_DRY_SAVED;
 }

@@ -49,6 +49,16 @@
       "Entries that were expected in Redis, and were gone.")                  \
     X(INVALIDATED, "invalidated", "", "",                                     \
       "Successful requests with an unsafe method, which invalidate.")         \
+    X(DRY_REQUESTS, "dry_run_requests", "status", "",                         \
+      "Requests in a dry run, by what would have become of them.")            \
+    X(DRY_SAVED, "dry_run_saved_seconds", "", "",                             \
+      "Upstream time that the hits of a dry run would have saved.")           \
+    X(DRY_STORED, "dry_run_stored", "", "",                                   \
+      "Responses that would have been stored in a dry run.")                  \
+    X(DRY_BYTES, "dry_run_bytes", "what", "",                                 \
+      "Bytes of Redis that they would take, and those that they replace.")    \
+    X(DRY_TIME, "dry_run_byte_seconds", "what", "",                           \
+      "The same, times the seconds that they would be there.")                \
                                                                               \
     /* of a zone */                                                           \
     X(OPERATIONS, "redis_operations", "command", "result",                    \
@@ -80,7 +90,21 @@
     X(SAVED, ALL, "")                         /* milliseconds */              \
     X(COLLAPSED, ALL, "")                                                     \
     X(EVICTED, ALL, "")                                                       \
-    X(INVALIDATED, ALL, "")
+    X(INVALIDATED, ALL, "")                                                   \
+    X(DRY_REQUESTS, HIT, "hit")                                               \
+    X(DRY_REQUESTS, STALE, "stale")                                           \
+    X(DRY_REQUESTS, REVALIDATED, "revalidated")                               \
+    X(DRY_REQUESTS, COLLAPSED, "collapsed")                                   \
+    X(DRY_REQUESTS, MISS, "miss")                                             \
+    X(DRY_REQUESTS, EXPIRED, "expired")                                       \
+    X(DRY_REQUESTS, BYPASS, "bypass")                                         \
+    X(DRY_REQUESTS, UNKNOWN, "unknown")                                       \
+    X(DRY_SAVED, ALL, "")                     /* milliseconds */              \
+    X(DRY_STORED, ALL, "")                                                    \
+    X(DRY_BYTES, STORED, "stored")                                            \
+    X(DRY_BYTES, REPLACED, "replaced")                                        \
+    X(DRY_TIME, STORED, "stored")                                             \
+    X(DRY_TIME, REPLACED, "replaced")
 
 
 /* of a zone */
@@ -137,6 +161,13 @@
       "Memory that holds responses on their way to Redis.")
 
 
+/* of a label: X(enum, name, help) */
+
+#define RCACHE_ESTIMATES(X)                                                   \
+    X(DRY_MEMORY, "dry_run_redis_bytes",                                      \
+      "Memory of Redis that a dry run would take by now.")
+
+
 /* and of the zone as a whole */
 
 #define RCACHE_STATES(X)                                                      \
@@ -158,6 +189,7 @@
 #define RCACHE_METRICS_TIME(id, name, help)         RCACHE_TIME_##id,
 #define RCACHE_METRICS_GAUGE(id, name, help)        RCACHE_GAUGE_##id,
 #define RCACHE_METRICS_STATE(id, name, help)        RCACHE_STATE_##id,
+#define RCACHE_METRICS_ESTIMATE(id, name, help)     RCACHE_ESTIMATE_##id,
 
 
 typedef enum {
@@ -215,6 +247,11 @@ typedef enum {
     RCACHE_STATE_N
 } rcache_state_e;
 
+typedef enum {
+    RCACHE_ESTIMATES(RCACHE_METRICS_ESTIMATE)
+    RCACHE_ESTIMATE_N
+} rcache_estimate_e;
+
 
 typedef struct {
     rcache_str_t     name;
@@ -241,6 +278,7 @@ extern const rcache_family_t  rcache_families[RCACHE_FAMILY_N];
 extern const rcache_metric_t  rcache_label_times[RCACHE_TIME_LABEL_N];
 extern const rcache_metric_t  rcache_gauges[RCACHE_GAUGE_N];
 extern const rcache_metric_t  rcache_states[RCACHE_STATE_N];
+extern const rcache_metric_t  rcache_estimates[RCACHE_ESTIMATE_N];
 
 extern const rcache_str_t     rcache_command_names[RCACHE_COMMAND_N];
 
@@ -253,6 +291,10 @@ void rcache_zone_counter(rcache_counter_t *c, unsigned n);
 /* the histogram n of a zone; the command is empty if it is none of Redis */
 
 void rcache_zone_time(rcache_metric_t *m, rcache_str_t *command, unsigned n);
+
+/* it is counted in milliseconds, and shown in seconds */
+
+int rcache_family_seconds(rcache_family_e family);
 
 
 #endif /* _RCACHE_METRICS_H_INCLUDED_ */

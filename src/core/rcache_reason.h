@@ -33,6 +33,7 @@
     X(GRAPHQL, "graphql", "no GraphQL query, or one that cannot be judged")   \
     X(PATH, "path", "a path that may be taken for another")                   \
     X(ARGS, "args", "there are too many arguments")                           \
+    X(DRY_RUN, "dry_run", "redis_proxy_cache_dry_run is on")                  \
                                                                               \
     /* the lookup found nothing that may be served */                         \
     X(ABSENT, "absent", "there is no entry")                                  \

@@ -22,6 +22,12 @@ rcache_verdict(const rcache_verdict_t *v)
         return RCACHE_VERDICT_EARLY;
     }
 
+    /* more than half of them */
+
+    if (v->dry > v->requests / 2) {
+        return RCACHE_VERDICT_DRY_RUN;
+    }
+
     if (v->hit_times >= RCACHE_VERDICT_TIMES
         && v->fetch_times >= RCACHE_VERDICT_TIMES
         && v->hit >= v->fetch)

@@ -27,6 +27,7 @@
     X(EARLY, "early")              /* there is too little to tell by */       \
     X(EARNING, "earning")                                                     \
     X(IDLE, "idle")                /* it seldom has what is asked for */      \
+    X(DRY_RUN, "dry_run")          /* it is not in use yet */                 \
     X(HARMFUL, "harmful")          /* the upstream is as fast as a hit */
 
 #define RCACHE_VERDICT_ENUM(id, word)  RCACHE_VERDICT_##id,
@@ -45,12 +46,14 @@ typedef struct {
     uint64_t  hit;             /* the median, in microseconds */
     uint64_t  fetch_times;
     uint64_t  fetch;
+
+    uint64_t  dry;             /* requests that were a dry run's */
 } rcache_verdict_t;
 
 
 rcache_verdict_e rcache_verdict(const rcache_verdict_t *v);
 
-/* hits of a thousand requests; 0 if there are none */
+/* hits of a thousand requests; 0 if there are none; of v the first two count */
 
 unsigned rcache_verdict_ratio(const rcache_verdict_t *v);
 

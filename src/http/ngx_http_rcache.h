@@ -36,6 +36,7 @@
 #include "ngx_http_rcache_purge.h"
 #include "ngx_http_rcache_fallback.h"
 #include "ngx_http_rcache_rules.h"
+#include "ngx_http_rcache_trial.h"
 
 
 /*
@@ -106,6 +107,7 @@ typedef struct {
     ngx_http_rcache_follow_t      *follow;   /* NULL: it is not */
     ngx_http_rcache_flights_t     *flights;
     ngx_http_rcache_fallback_t     fallback;
+    ngx_http_rcache_trial_t        trial;
     ngx_rbtree_t                   fetches;  /* ngx_http_rcache_flight_t */
     ngx_rbtree_node_t              sentinel;
     ngx_queue_t                    behind;   /* those that wait for another
@@ -197,6 +199,7 @@ typedef enum {
     NGX_HTTP_RCACHE_FRESHENED,     /* it said 304 to us: the body is ours */
     NGX_HTTP_RCACHE_INSTEAD,       /* it failed: the stale response is sent */
     NGX_HTTP_RCACHE_STREAM,        /* the segments of a stored body are sent */
+    NGX_HTTP_RCACHE_DRY,           /* the response is only looked at */
     NGX_HTTP_RCACHE_HOLD           /* all but the end of it has been sent */
 } ngx_http_rcache_state_e;
 
@@ -274,6 +277,7 @@ struct ngx_http_rcache_ctx_s {
     ngx_http_rcache_capture_t     *capture;
     ngx_http_rcache_stream_t      *stream;
     ngx_http_rcache_check_t       *check;    /* NULL: any body will do */
+    ngx_http_rcache_dry_t         *dry;      /* NULL: it is no dry run */
 
     ngx_http_rcache_write_t       *write;    /* under way */
     ngx_chain_t                   *held;
@@ -868,10 +872,17 @@ void ngx_http_rcache_expected(ngx_http_rcache_ctx_t *ctx, ngx_uint_t absent);
  * refresh: a fetch that no client waits for; LEAD: it is under way, or soon
  * will be, if no other instance does it.
  *
+ * collapses: may its response be one for others, and theirs for it?
+ * draws_early: ctx->entry is fresh; is it to be refreshed all the same?
+ *
  * told: its turn has come, or it is nobody's any more.
  */
 
 ngx_http_rcache_turn_e ngx_http_rcache_refresh(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+ngx_uint_t ngx_http_rcache_collapses(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+ngx_uint_t ngx_http_rcache_draws_early(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 ngx_int_t ngx_http_rcache_decide(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason);
@@ -963,7 +974,8 @@ ngx_int_t ngx_http_rcache_cache_status(ngx_http_request_t *r,
  * the headers and returns NULL with *reason; append takes in a chain of the
  * body and returns the reason for which the capture has to end, or
  * RCACHE_REASON_NONE; store ends it at the clean end of the body; drop
- * ends it otherwise.
+ * ends it otherwise.  known: in a dry run, the body will not come, and has so
+ * many bytes.
  */
 
 ngx_http_rcache_capture_t *ngx_http_rcache_capture_create(
@@ -976,6 +988,8 @@ ngx_uint_t ngx_http_rcache_capture_complete(
     ngx_http_rcache_capture_t *capture);
 rcache_reason_e ngx_http_rcache_capture_store(
     ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_capture_known(ngx_http_rcache_capture_t *capture,
+    off_t length);
 void ngx_http_rcache_capture_drop(ngx_http_rcache_capture_t *capture);
 
 /* ngx_http_rcache_variables.c */

@@ -39,6 +39,7 @@ struct ngx_http_rcache_capture_s {
     size_t                     segment;
     ngx_http_rcache_body_conf_t  *compress; /* NULL: do not */
     size_t                     size;        /* of the body so far */
+    ngx_uint_t                 dry;         /* unsigned  dry:1; */
 };
 
 
@@ -55,6 +56,8 @@ static u_char *ngx_http_rcache_capture_copy(u_char *p, ngx_str_t *to,
 static rcache_reason_e ngx_http_rcache_capture_buf(
     ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx,
     ngx_buf_t *b);
+static ngx_uint_t ngx_http_rcache_capture_counts(
+    ngx_http_rcache_capture_t *capture, off_t size);
 static rcache_reason_e ngx_http_rcache_capture_room(
     ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx);
 static rcache_reason_e ngx_http_rcache_capture_upload(
@@ -120,7 +123,10 @@ ngx_http_rcache_capture_create(ngx_http_request_t *r,
         return NULL;
     }
 
-    if (ctx->rules.user.len && ngx_http_rcache_user_mark(r) != NGX_OK) {
+    if (ctx->rules.user.len
+        && ctx->dry == NULL
+        && ngx_http_rcache_user_mark(r) != NGX_OK)
+    {
         *reason = RCACHE_REASON_NO_MEMORY;
         return NULL;
     }
@@ -293,6 +299,7 @@ ngx_http_rcache_capture_alloc(ngx_http_request_t *r,
     capture->start = ngx_current_msec;
     capture->length = r->headers_out.content_length_n;
     capture->entry = *entry;
+    capture->dry = (ctx->dry != NULL);
 
     p = ngx_pnalloc(op->pool, len);
     if (p == NULL) {
@@ -401,6 +408,10 @@ ngx_http_rcache_capture_buf(ngx_http_rcache_capture_t *capture,
     rest = ngx_buf_size(b);
     done = 0;
 
+    if (capture->dry && ngx_http_rcache_capture_counts(capture, rest)) {
+        return RCACHE_REASON_NONE;
+    }
+
     while (rest) {
 
         reason = ngx_http_rcache_capture_room(capture, ctx);
@@ -433,6 +444,48 @@ ngx_http_rcache_capture_buf(ngx_http_rcache_capture_t *capture,
     }
 
     return RCACHE_REASON_NONE;
+}
+
+
+/*
+ * In a dry run the bytes are counted, and are there only if it has to be known
+ * how much smaller they would be.
+ */
+
+static ngx_uint_t
+ngx_http_rcache_capture_counts(ngx_http_rcache_capture_t *capture, off_t size)
+{
+    ngx_chain_t  *cl;
+
+    if (capture->compress
+        && capture->length <= (off_t) capture->segment
+        && size <= (off_t) (capture->segment - capture->size))
+    {
+        return 0;
+    }
+
+    for (cl = capture->head->next; cl; cl = cl->next) {
+        (void) ngx_pfree(capture->op->pool, cl->buf->start);
+    }
+
+    capture->head->next = NULL;
+    capture->last = capture->head;
+    capture->room = NULL;
+
+    capture->compress = NULL;
+    capture->size += size;
+
+    return 1;
+}
+
+
+void
+ngx_http_rcache_capture_known(ngx_http_rcache_capture_t *capture,
+    off_t length)
+{
+    capture->compress = NULL;
+    capture->length = length;
+    capture->size = (size_t) length;
 }
 
 
@@ -569,6 +622,7 @@ ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture,
     ngx_chain_t      *payload;
     rcache_reason_e   reason;
 
+    size = capture->size;
     ttl = capture->ttl
           - (int64_t) (ngx_msec_t) (ngx_current_msec - capture->start);
 
@@ -613,6 +667,11 @@ ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture,
         && capture->size >= capture->compress->min_length)
     {
         ngx_http_rcache_capture_compress(capture);
+    }
+
+    if (capture->dry) {
+        return ngx_http_rcache_dry_store(ctx, capture->op, &capture->entry,
+                                         capture->size, size, ttl);
     }
 
     payload = ngx_http_rcache_capture_entry(capture);

@@ -73,6 +73,10 @@ ngx_http_rcache_count_request(ngx_http_rcache_ctx_t *ctx)
         return;
     }
 
+    if (ctx->dry) {
+        ngx_http_rcache_dry_count(ctx);
+    }
+
     ngx_http_rcache_count(ctx, ngx_http_rcache_count_statuses[ctx->status], 1);
 
     missed = (ctx->state == NGX_HTTP_RCACHE_REFUSE) ? ctx->reason
@@ -384,7 +388,7 @@ void
 ngx_http_rcache_count_expect(ngx_http_rcache_write_t *write,
     ngx_http_rcache_ctx_t *ctx, ngx_str_t *key, int64_t ttl)
 {
-    if (NGX_HTTP_RCACHE_NO_METRICS) {
+    if (NGX_HTTP_RCACHE_NO_METRICS || ctx->dry) {
         return;
     }
 

@@ -27,8 +27,6 @@
 
 static ngx_int_t ngx_http_rcache_offline(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
-static ngx_uint_t ngx_http_rcache_collapses(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_early(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_take_turn(ngx_http_request_t *r,
@@ -61,6 +59,10 @@ ngx_http_rcache_decide(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
 
     ctx->reason = reason;
+
+    if (ctx->dry) {
+        return ngx_http_rcache_dry_decide(r, ctx);
+    }
 
     if (reason == RCACHE_REASON_NONE) {
 
@@ -132,7 +134,7 @@ ngx_http_rcache_offline(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
 /* may the response to this request be one for others, and theirs for it? */
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_rcache_collapses(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
     ngx_http_rcache_loc_conf_t  *rlcf;
@@ -178,6 +180,26 @@ ngx_http_rcache_collapses(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 static void
 ngx_http_rcache_early(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    if (!ngx_http_rcache_draws_early(r, ctx)) {
+        return;
+    }
+
+    ctx->try = 1;
+    ctx->stale = rlcf->revalidate && ngx_http_rcache_has_validator(&ctx->entry);
+
+    (void) ngx_http_rcache_refresh(r, ctx);
+
+    ctx->stale = 0;
+}
+
+
+ngx_uint_t
+ngx_http_rcache_draws_early(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
     int64_t                      now;
     uint64_t                     dice;
     ngx_time_t                  *tp;
@@ -189,24 +211,14 @@ ngx_http_rcache_early(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     now = (int64_t) tp->sec * 1000 + tp->msec;
 
     if (ctx->no_store || (r->method == NGX_HTTP_HEAD && !rlcf->convert_head)) {
-        return;
+        return 0;
     }
 
     dice = ((uint64_t) ngx_random() << 33) ^ ((uint64_t) ngx_random() << 11)
              ^ (uint64_t) ngx_random();
 
-    if (!rcache_entry_early(&ctx->entry, now, (uint32_t) rlcf->early_refresh,
-                            dice))
-    {
-        return;
-    }
-
-    ctx->try = 1;
-    ctx->stale = rlcf->revalidate && ngx_http_rcache_has_validator(&ctx->entry);
-
-    (void) ngx_http_rcache_refresh(r, ctx);
-
-    ctx->stale = 0;
+    return rcache_entry_early(&ctx->entry, now,
+                              (uint32_t) rlcf->early_refresh, dice);
 }
 
 

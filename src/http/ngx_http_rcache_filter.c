@@ -99,6 +99,10 @@ ngx_http_rcache_header_filter(ngx_http_request_t *r)
 
     default:
 
+        if (ctx->state == NGX_HTTP_RCACHE_DRY) {
+            ngx_http_rcache_dry_header(r, ctx);
+        }
+
         if (ngx_http_rcache_cache_status(r, ctx) != NGX_OK) {
             return NGX_ERROR;
         }
@@ -452,6 +456,10 @@ ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         return ngx_http_rcache_hold(r, ctx, in);
 
     case NGX_HTTP_RCACHE_SERVE:
+        return ngx_http_rcache_output(r, in);
+
+    case NGX_HTTP_RCACHE_DRY:
+        ngx_http_rcache_dry_body(r, ctx, in, ngx_http_rcache_is_last(r, in));
         return ngx_http_rcache_output(r, in);
 
     default:

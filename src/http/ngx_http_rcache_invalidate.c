@@ -81,6 +81,16 @@ ngx_http_rcache_invalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     (void) ngx_http_rcache_unlink(ctx, keys, n);
 
+    if (ctx->dry) {
+
+        /* what another location stored for real is as void; nobody waits */
+
+        ngx_http_rcache_dry_unlink(ctx, keys, n);
+        ngx_http_rcache_release(ctx);
+
+        ctx->post = 0;
+    }
+
     return ctx->reason;
 }
 

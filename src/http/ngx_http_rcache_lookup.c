@@ -114,7 +114,17 @@ ngx_http_rcache_lookup_start(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     ctx->state = NGX_HTTP_RCACHE_PASS;
 
+    if (rlcf->metrics.dry_run
+        && ngx_http_rcache_dry_begin(r, ctx) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     rc = ngx_http_rcache_policy(r, rlcf, ctx);
+
+    if (ctx->dry && rc != NGX_DECLINED) {
+        rc = ngx_http_rcache_dry_start(r, ctx, rc);
+    }
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "rcache policy: %i %V \"%V\"", rc,
@@ -227,6 +237,10 @@ ngx_http_rcache_cleanup(void *data)
 
     if (ctx->write) {
         ctx->write->ctx = NULL;
+    }
+
+    if (ctx->dry) {
+        ngx_http_rcache_dry_leave(ctx);
     }
 
     ngx_http_rcache_flight_quit(ctx);
@@ -364,7 +378,9 @@ ngx_http_rcache_lookup(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return reason;
     }
 
-    ngx_http_rcache_expect(r, ctx);
+    if (ctx->dry == NULL) {
+        ngx_http_rcache_expect(r, ctx);
+    }
 
     ngx_http_rcache_park_lookup(r, ctx);
 

@@ -132,6 +132,7 @@ ngx_http_rcache_metrics_create_loc(ngx_http_rcache_metrics_conf_t *conf)
     conf->label = NGX_CONF_UNSET_UINT;
     conf->server_timing = NGX_CONF_UNSET;
     conf->explain = NGX_CONF_UNSET_PTR;
+    conf->dry_run = NGX_CONF_UNSET;
 }
 
 
@@ -150,6 +151,7 @@ ngx_http_rcache_metrics_merge_loc(ngx_conf_t *cf,
     ngx_conf_merge_uint_value(conf->label, prev->label, 0);
     ngx_conf_merge_value(conf->server_timing, prev->server_timing, 0);
     ngx_conf_merge_ptr_value(conf->explain, prev->explain, NULL);
+    ngx_conf_merge_value(conf->dry_run, prev->dry_run, 0);
 
     if (!rlcf->enable) {
         return;

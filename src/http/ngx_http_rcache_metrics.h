@@ -21,6 +21,7 @@ typedef struct {
     ngx_uint_t                     label;    /* in rmcf->labels */
     ngx_flag_t                     server_timing;
     ngx_array_t                   *explain;  /* ngx_http_complex_value_t */
+    ngx_flag_t                     dry_run;
 } ngx_http_rcache_metrics_conf_t;
 
 

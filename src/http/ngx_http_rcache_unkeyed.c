@@ -167,7 +167,12 @@ ngx_http_rcache_unkeyed(ngx_http_request_t *r, ngx_str_t *parts)
         ngx_http_rcache_unkeyed_add(&found, r->headers_in.host);
     }
 
-    if (found.strip && ngx_http_rcache_unkeyed_strip(r, unkeyed) != NGX_OK) {
+    /* in a dry run the upstream gets what it would get without us */
+
+    if (found.strip
+        && !rlcf->metrics.dry_run
+        && ngx_http_rcache_unkeyed_strip(r, unkeyed) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

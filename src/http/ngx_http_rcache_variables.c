@@ -21,6 +21,8 @@ static ngx_int_t ngx_http_rcache_variable_age(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_rcache_variable_redis(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_rcache_variable_dry_run(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_rcache_variable_set(ngx_http_variable_value_t *v,
     const ngx_str_t *value);
 
@@ -59,6 +61,9 @@ static ngx_http_variable_t  ngx_http_rcache_variables[] = {
 
     { ngx_string("redis_proxy_cache_redis"), NULL,
       ngx_http_rcache_variable_redis, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("redis_proxy_cache_dry_run"), NULL,
+      ngx_http_rcache_variable_dry_run, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_null_string, NULL, NULL, 0, 0, 0 }
 };
@@ -151,6 +156,7 @@ ngx_http_rcache_variable_validator(ngx_http_request_t *r,
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
 
     if (ctx && ctx->op && ctx->state != NGX_HTTP_RCACHE_LOOKUP
+        && ctx->dry == NULL
         && rcache_head_status(&h, &ctx->entry.head, &line) == RCACHE_OK)
     {
         while (rcache_head_next(&h, &name, &value) == RCACHE_OK) {
@@ -179,7 +185,7 @@ ngx_http_rcache_variable_age(ngx_http_request_t *r,
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
 
-    if (ctx == NULL || ctx->op == NULL
+    if (ctx == NULL || ctx->op == NULL || ctx->dry
         || ctx->state == NGX_HTTP_RCACHE_LOOKUP)
     {
         v->not_found = 1;
@@ -225,6 +231,28 @@ ngx_http_rcache_variable_redis(ngx_http_request_t *r,
     return ngx_http_rcache_variable_set(v,
                                   ngx_http_rcache_redis_slow(ctx->zone->redis)
                                   ? &slow : &up);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_variable_dry_run(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    rcache_counter_t        c;
+    ngx_http_rcache_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx == NULL || ctx->dry == NULL
+        || ctx->status == NGX_HTTP_RCACHE_NONE)
+    {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    rcache_label_counter(&c, (unsigned) ngx_http_rcache_dry_predicted(ctx));
+
+    return ngx_http_rcache_variable_set(v, &c.value);
 }
 
 

@@ -63,6 +63,7 @@ typedef struct {
 
 
 typedef struct {
+    time_t                 dry;            /* a dry run began; 0: none did */
     size_t                 len;
     u_char                 data[NGX_HTTP_RCACHE_LABEL_LEN + 1];
 } ngx_http_rcache_label_t;

@@ -21,6 +21,7 @@ verdict(uint64_t requests, uint64_t hits, uint64_t n, uint64_t hit,
     v.hit = hit;
     v.fetch_times = n;
     v.fetch = fetch;
+    v.dry = 0;
 
     return rcache_verdict(&v);
 }
@@ -61,6 +62,28 @@ a_hit_is_faster_than_a_fetch(void **state)
     /* measured too seldom to say so */
 
     assert_int_equal(verdict(1000, 900, 19, 12, 11), RCACHE_VERDICT_EARNING);
+}
+
+
+static void
+a_dry_run_is_no_verdict(void **state)
+{
+    rcache_verdict_t  v;
+
+    (void) state;
+
+    memset(&v, 0, sizeof(v));
+
+    v.requests = 1000;
+    v.dry = 500;
+    assert_int_equal(rcache_verdict(&v), RCACHE_VERDICT_IDLE);
+
+    v.dry = 501;
+    assert_int_equal(rcache_verdict(&v), RCACHE_VERDICT_DRY_RUN);
+
+    v.requests = 99;
+    v.dry = 99;
+    assert_int_equal(rcache_verdict(&v), RCACHE_VERDICT_EARLY);
 }
 
 
@@ -106,6 +129,7 @@ main(void)
         cmocka_unit_test(too_little_to_tell_by),
         cmocka_unit_test(a_tenth_are_hits),
         cmocka_unit_test(a_hit_is_faster_than_a_fetch),
+        cmocka_unit_test(a_dry_run_is_no_verdict),
         cmocka_unit_test(ratios),
         cmocka_unit_test(words)
     };
