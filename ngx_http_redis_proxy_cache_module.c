@@ -417,6 +417,13 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       offsetof(ngx_http_rcache_loc_conf_t, metrics.dry_run),
       NULL },
 
+    { ngx_string("redis_proxy_cache_audit"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_audit,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("redis_proxy_cache_label"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_rcache_set_label,

@@ -253,6 +253,13 @@ my @wrong = (
         . ' redis_proxy_cache_early_refresh 2;',
         'redis_proxy_cache_early_refresh', 'duplicate' ],
 
+    (map { [ 'zone', "redis_proxy_cache_audit '$_';",
+             'redis_proxy_cache_audit', "\"$_\"", '0.0001% to 100%', '"off"' ]
+         }
+        '', '5', '%', '0%', '0.00001%', '100.1%', '-1%', 'on', '1%%',
+        '99999999999999999999%'),
+    [ 'zone', 'redis_proxy_cache_audit off; redis_proxy_cache_audit 1%;',
+        'redis_proxy_cache_audit', 'duplicate' ],
     [ 'zone', 'redis_proxy_cache_dry_run;', 'redis_proxy_cache_dry_run',
         'number of arguments' ],
     [ 'zone', 'redis_proxy_cache_dry_run maybe;', 'redis_proxy_cache_dry_run',
@@ -410,6 +417,8 @@ my @right = (
         'off', '10%', '0.1%', '99.9%', '2.5%'),
     (map { [ 'zone', "redis_proxy_cache_early_refresh $_;" ] }
         'off', 'on', '1', '0.001', '1000', '2.5'),
+    (map { [ 'zone', "redis_proxy_cache_audit $_;" ] }
+        'off', '100%', '0.0001%', '2.5%'),
     (map { [ 'zone', "redis_proxy_cache_dry_run $_;" ] } 'on', 'off'),
 
     # each of them in http as well
@@ -425,7 +434,8 @@ my @right = (
         . ' redis_proxy_cache_use_stale error; redis_proxy_cache_refresh_pause'
         . ' 1s; redis_proxy_cache_background_update off;'
         . ' redis_proxy_cache_offline $arg_a; redis_proxy_cache_jitter 5%;'
-        . ' redis_proxy_cache_early_refresh on; redis_proxy_cache_dry_run on;',
+        . ' redis_proxy_cache_early_refresh on; redis_proxy_cache_dry_run on;'
+        . ' redis_proxy_cache_audit 1%;',
         'redis_proxy_cache_use_stale off; redis_proxy_cache_jitter off;' ],
 );
 

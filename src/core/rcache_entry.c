@@ -713,6 +713,34 @@ rcache_sum_pieces(rcache_sum_next_pt next, void *data)
 }
 
 
+size_t
+rcache_sum_state(void)
+{
+    return sizeof(XXH3_state_t);
+}
+
+
+void
+rcache_sum_begin(void *state)
+{
+    (void) XXH3_64bits_reset(state);
+}
+
+
+void
+rcache_sum_add(void *state, const u_char *p, size_t len)
+{
+    (void) XXH3_64bits_update(state, p, len);
+}
+
+
+uint64_t
+rcache_sum_end(void *state)
+{
+    return XXH3_64bits_digest(state);
+}
+
+
 static u_char *
 rcache_put_str(u_char *p, const rcache_str_t *s)
 {

@@ -258,5 +258,17 @@ typedef size_t (*rcache_sum_next_pt)(void *data, const u_char **p);
 
 uint64_t rcache_sum_pieces(rcache_sum_next_pt next, void *data);
 
+/*
+ * The sum of pieces as they come.  state: rcache_sum_state() bytes, aligned to
+ * RCACHE_SUM_ALIGN.
+ */
+
+#define RCACHE_SUM_ALIGN  64
+
+size_t rcache_sum_state(void);
+void rcache_sum_begin(void *state);
+void rcache_sum_add(void *state, const u_char *p, size_t len);
+uint64_t rcache_sum_end(void *state);
+
 
 #endif /* _RCACHE_ENTRY_H_INCLUDED_ */

@@ -49,6 +49,8 @@
       "Entries that were expected in Redis, and were gone.")                  \
     X(INVALIDATED, "invalidated", "", "",                                     \
       "Successful requests with an unsafe method, which invalidate.")         \
+    X(AUDITS, "audits", "result", "",                                         \
+      "Hits held against what the upstream says, by what came of it.")        \
     X(DRY_REQUESTS, "dry_run_requests", "status", "",                         \
       "Requests in a dry run, by what would have become of them.")            \
     X(DRY_SAVED, "dry_run_saved_seconds", "", "",                             \
@@ -85,12 +87,17 @@
     X(STORES, FAILED, "failed")                                               \
     X(FETCHES, REQUEST, "request")                                            \
     X(FETCHES, REFRESH, "refresh")                                            \
+    X(FETCHES, AUDIT, "audit")                                                \
     X(HIT_BYTES, ALL, "")                                                     \
     X(UPSTREAM_BYTES, ALL, "")                                                \
     X(SAVED, ALL, "")                         /* milliseconds */              \
     X(COLLAPSED, ALL, "")                                                     \
     X(EVICTED, ALL, "")                                                       \
     X(INVALIDATED, ALL, "")                                                   \
+    X(AUDITS, SAME, "same")                                                   \
+    X(AUDITS, DIFFERS, "differs")                                             \
+    X(AUDITS, FAILED, "failed")                                               \
+    X(AUDITS, SKIPPED, "skipped")                                             \
     X(DRY_REQUESTS, HIT, "hit")                                               \
     X(DRY_REQUESTS, STALE, "stale")                                           \
     X(DRY_REQUESTS, REVALIDATED, "revalidated")                               \

@@ -200,6 +200,7 @@ typedef enum {
     NGX_HTTP_RCACHE_INSTEAD,       /* it failed: the stale response is sent */
     NGX_HTTP_RCACHE_STREAM,        /* the segments of a stored body are sent */
     NGX_HTTP_RCACHE_DRY,           /* the response is only looked at */
+    NGX_HTTP_RCACHE_AUDIT,         /* it is held against what was served */
     NGX_HTTP_RCACHE_HOLD           /* all but the end of it has been sent */
 } ngx_http_rcache_state_e;
 
@@ -278,6 +279,7 @@ struct ngx_http_rcache_ctx_s {
     ngx_http_rcache_stream_t      *stream;
     ngx_http_rcache_check_t       *check;    /* NULL: any body will do */
     ngx_http_rcache_dry_t         *dry;      /* NULL: it is no dry run */
+    ngx_http_rcache_audit_t       *audit;    /* NULL: nor an audit */
 
     ngx_http_rcache_write_t       *write;    /* under way */
     ngx_chain_t                   *held;
@@ -686,6 +688,11 @@ ngx_int_t ngx_http_rcache_head_restore(ngx_http_request_t *r,
 
 ngx_int_t ngx_http_rcache_coded(ngx_http_request_t *r,
     rcache_entry_t *entry);
+
+/* the sum and the length of the body as it came; NGX_OK, NGX_ERROR */
+
+ngx_int_t ngx_http_rcache_plain_sum(rcache_entry_t *entry, uint64_t *sum,
+    uint64_t *length);
 
 /* ngx_http_rcache_filter.c */
 

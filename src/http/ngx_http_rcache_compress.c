@@ -423,6 +423,42 @@ ngx_http_rcache_accepts(ngx_http_request_t *r, unsigned coding)
 }
 
 
+ngx_int_t
+ngx_http_rcache_plain_sum(rcache_entry_t *entry, uint64_t *sum,
+    uint64_t *length)
+{
+    u_char     *p;
+    ngx_int_t   rc;
+
+    *sum = entry->body_sum;
+    *length = entry->body_len;
+
+    if (!(entry->flags & RCACHE_ENTRY_CODED)) {
+        return NGX_OK;
+    }
+
+    *length = entry->coding.length;
+
+    if (entry->plain) {
+        *sum = rcache_sum(entry->body.data, entry->body.len);
+        return NGX_OK;
+    }
+
+    p = ngx_alloc(entry->coding.length, ngx_cycle->log);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_rcache_decompress(entry, p, (size_t) entry->coding.length);
+
+    *sum = rcache_sum(p, (size_t) entry->coding.length);
+
+    ngx_free(p);
+
+    return rc;
+}
+
+
 /* the whole of it, of that length, and nothing behind it */
 
 static ngx_int_t

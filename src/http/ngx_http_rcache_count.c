@@ -63,7 +63,9 @@ ngx_http_rcache_count_request(ngx_http_rcache_ctx_t *ctx)
     r = ctx->request;
 
     if (ctx->fetching) {
-        ngx_http_rcache_count(ctx, ctx->background
+        ngx_http_rcache_count(ctx, ctx->audit
+                                   ? RCACHE_COUNT_FETCHES_AUDIT
+                                   : ctx->background
                                    ? RCACHE_COUNT_FETCHES_REFRESH
                                    : RCACHE_COUNT_FETCHES_REQUEST, 1);
         ngx_http_rcache_count_upstream(ctx);

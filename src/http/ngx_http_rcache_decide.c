@@ -66,6 +66,10 @@ ngx_http_rcache_decide(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
 
     if (reason == RCACHE_REASON_NONE) {
 
+        if (rlcf->metrics.audit) {
+            ngx_http_rcache_audit(r, ctx);
+        }
+
         if (rlcf->early_refresh
             && ctx->status == NGX_HTTP_RCACHE_HIT
             && !ctx->offline)

@@ -545,7 +545,10 @@ ngx_http_rcache_detached_rewrite_handler(ngx_http_request_t *r)
 
     ctx = ngx_http_rcache_find_ctx(r);
 
-    if (ctx) {
+    if (ctx && ctx->audit) {
+        ngx_http_rcache_audit_skip(ctx);
+
+    } else if (ctx) {
         rlcf = ngx_http_get_module_loc_conf(r,
                                             ngx_http_redis_proxy_cache_module);
 

@@ -97,6 +97,14 @@ ngx_http_rcache_header_filter(ngx_http_request_t *r)
         ctx->state = NGX_HTTP_RCACHE_PASS;
         return ngx_http_rcache_pass_header(r);
 
+    case NGX_HTTP_RCACHE_AUDIT:
+        ngx_http_rcache_audit_header(r, ctx);
+        (void) ngx_http_rcache_pass_header(r);
+
+        r->header_only = (ctx->state == NGX_HTTP_RCACHE_PASS);
+
+        return NGX_OK;
+
     default:
 
         if (ctx->state == NGX_HTTP_RCACHE_DRY) {
@@ -461,6 +469,10 @@ ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     case NGX_HTTP_RCACHE_DRY:
         ngx_http_rcache_dry_body(r, ctx, in, ngx_http_rcache_is_last(r, in));
         return ngx_http_rcache_output(r, in);
+
+    case NGX_HTTP_RCACHE_AUDIT:
+        ngx_http_rcache_audit_body(r, ctx, in, ngx_http_rcache_is_last(r, in));
+        return ngx_http_rcache_discard(in);
 
     default:
         return ngx_http_rcache_pass_body(r, ctx, in,

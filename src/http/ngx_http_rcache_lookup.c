@@ -243,6 +243,10 @@ ngx_http_rcache_cleanup(void *data)
         ngx_http_rcache_dry_leave(ctx);
     }
 
+    if (ctx->audit) {
+        ngx_http_rcache_audit_leave(ctx);
+    }
+
     ngx_http_rcache_flight_quit(ctx);
     ngx_http_rcache_forget(ctx);
 

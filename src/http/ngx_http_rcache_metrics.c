@@ -133,6 +133,7 @@ ngx_http_rcache_metrics_create_loc(ngx_http_rcache_metrics_conf_t *conf)
     conf->server_timing = NGX_CONF_UNSET;
     conf->explain = NGX_CONF_UNSET_PTR;
     conf->dry_run = NGX_CONF_UNSET;
+    conf->audit = NGX_CONF_UNSET_UINT;
 }
 
 
@@ -152,6 +153,7 @@ ngx_http_rcache_metrics_merge_loc(ngx_conf_t *cf,
     ngx_conf_merge_value(conf->server_timing, prev->server_timing, 0);
     ngx_conf_merge_ptr_value(conf->explain, prev->explain, NULL);
     ngx_conf_merge_value(conf->dry_run, prev->dry_run, 0);
+    ngx_conf_merge_uint_value(conf->audit, prev->audit, 0);
 
     if (!rlcf->enable) {
         return;

@@ -22,6 +22,7 @@ typedef struct {
     ngx_flag_t                     server_timing;
     ngx_array_t                   *explain;  /* ngx_http_complex_value_t */
     ngx_flag_t                     dry_run;
+    ngx_uint_t                     audit;    /* millionths of the hits */
 } ngx_http_rcache_metrics_conf_t;
 
 

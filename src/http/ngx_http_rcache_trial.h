@@ -1,8 +1,8 @@
 
 /*
- * What is only tried: a dry run, which says what the cache would do.  The
- * files ngx_http_rcache_dry*.c; lookup, decide, judge, filter, capture and
- * count call them.
+ * What is only tried: a dry run, which says what the cache would do, and the
+ * audit, which says whether it does right.  The files ngx_http_rcache_dry*.c
+ * and _audit.c; lookup, decide, judge, filter, capture and count call them.
  */
 
 
@@ -27,6 +27,15 @@ struct ngx_http_rcache_ctx_s;
 
 #define NGX_HTTP_RCACHE_DRY_SUFFIX  ":d"
 
+/* keys that differed, and are remembered; audits at a time, in a worker */
+
+#define NGX_HTTP_RCACHE_AUDIT_KEYS  64
+#define NGX_HTTP_RCACHE_AUDITS      4
+
+/* the scale of redis_proxy_cache_audit */
+
+#define NGX_HTTP_RCACHE_AUDIT_ALL   1000000
+
 
 /* a request in a dry run */
 
@@ -45,11 +54,25 @@ typedef struct {
 } ngx_http_rcache_dry_t;
 
 
+/* an audit under way, in the pool of its request */
+
+typedef struct {
+    void                 *state;       /* of rcache_sum_add() */
+    uint64_t              sum;         /* of what the client got */
+    uint64_t              length;
+    ngx_uint_t            counted;     /* unsigned  counted:1; */
+} ngx_http_rcache_audit_t;
+
+
 /* of a zone, in a worker */
 
 typedef struct {
     ngx_rbtree_t          fetches;     /* ngx_http_rcache_dry_t */
     ngx_rbtree_node_t     sentinel;
+    ngx_uint_t            naudits;     /* under way */
+    time_t                told;        /* the last difference */
+    uint64_t              differed[NGX_HTTP_RCACHE_AUDIT_KEYS];
+    ngx_uint_t            ndiffered;
 } ngx_http_rcache_trial_t;
 
 
@@ -93,6 +116,23 @@ void ngx_http_rcache_dry_body(ngx_http_request_t *r,
 rcache_reason_e ngx_http_rcache_dry_store(struct ngx_http_rcache_ctx_s *ctx,
     ngx_http_rcache_op_t *op, rcache_entry_t *entry, uint64_t size,
     uint64_t length, int64_t ttl);
+
+/*
+ * ngx_http_rcache_audit.c.  audit: ctx->entry is about to be served: draws
+ * lots, and asks the upstream behind the client's back.  header, body: what
+ * came of it.  skip: nothing will; leave: its request goes.
+ */
+
+char *ngx_http_rcache_set_audit(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+void ngx_http_rcache_audit(ngx_http_request_t *r,
+    struct ngx_http_rcache_ctx_s *ctx);
+void ngx_http_rcache_audit_header(ngx_http_request_t *r,
+    struct ngx_http_rcache_ctx_s *ctx);
+void ngx_http_rcache_audit_body(ngx_http_request_t *r,
+    struct ngx_http_rcache_ctx_s *ctx, ngx_chain_t *in, ngx_uint_t last);
+void ngx_http_rcache_audit_skip(struct ngx_http_rcache_ctx_s *ctx);
+void ngx_http_rcache_audit_leave(struct ngx_http_rcache_ctx_s *ctx);
 
 
 #endif /* _NGX_HTTP_RCACHE_TRIAL_H_INCLUDED_ */
