@@ -68,7 +68,9 @@
     X(WAITS, "waits", "result", "",                                           \
       "Waits for another one's fetch, by how they ended.")                    \
     X(DOWN, "redis_down", "", "",                                             \
-      "How often a worker found that Redis is gone.")
+      "How often a worker found that Redis is gone.")                         \
+    X(PURGES, "purges", "kind", "",                                           \
+      "What was purged here, by what it was named by.")
 
 
 /* the counters of a label: X(family, enum, value of the key) */
@@ -119,7 +121,14 @@
 #define RCACHE_ZONE_COUNTERS(X)                                               \
     X(WAITS, ANSWERED, "answered")                                            \
     X(WAITS, TIMEOUT, "timeout")                                              \
-    X(DOWN, ALL, "")
+    X(DOWN, ALL, "")                                                          \
+    X(PURGES, KEY, "key")                                                     \
+    X(PURGES, PREFIX, "prefix")                                               \
+    X(PURGES, TAG, "tag")                                                     \
+    X(PURGES, USER, "user")                                                   \
+    X(PURGES, ALL, "all")
+
+#define RCACHE_PURGE_KINDS  5
 
 
 /* what an operation on Redis is for, and how it ends */

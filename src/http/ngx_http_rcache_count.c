@@ -348,6 +348,51 @@ ngx_http_rcache_count_operation(ngx_http_rcache_zone_t *zone,
 
 
 void
+ngx_http_rcache_count_kinds(ngx_str_t *pairs, ngx_uint_t n,
+    ngx_uint_t kinds[RCACHE_PURGE_KINDS])
+{
+    ngx_uint_t        i, k;
+    rcache_counter_t  c;
+
+    ngx_memzero(kinds, RCACHE_PURGE_KINDS * sizeof(ngx_uint_t));
+
+    for (i = 0; i + 1 < n; i += 2) {
+
+        if (rcache_str_is(&pairs[i], "tag")
+            && pairs[i + 1].len > sizeof("user=") - 1
+            && ngx_strncmp(pairs[i + 1].data, "user=", sizeof("user=") - 1)
+               == 0)
+        {
+            kinds[RCACHE_COUNT_PURGES_USER - RCACHE_COUNT_PURGES_KEY]++;
+            continue;
+        }
+
+        for (k = 0; k < RCACHE_PURGE_KINDS; k++) {
+            rcache_zone_counter(&c, RCACHE_COUNT_PURGES_KEY + (unsigned) k);
+
+            if (rcache_str_same(&pairs[i], &c.value)) {
+                kinds[k]++;
+                break;
+            }
+        }
+    }
+}
+
+
+void
+ngx_http_rcache_count_purged(ngx_http_rcache_zone_t *zone,
+    ngx_uint_t kinds[RCACHE_PURGE_KINDS])
+{
+    ngx_uint_t  k;
+
+    for (k = 0; k < RCACHE_PURGE_KINDS; k++) {
+        ngx_http_rcache_count_zone(zone, RCACHE_COUNT_PURGES_KEY + k,
+                                   kinds[k]);
+    }
+}
+
+
+void
 ngx_http_rcache_count_connected(void *data, ngx_int_t n)
 {
     ngx_http_rcache_zone_t *zone = data;

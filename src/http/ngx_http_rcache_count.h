@@ -91,6 +91,16 @@ ngx_http_rcache_count_down(ngx_http_rcache_zone_t *zone,
 }
 
 
+/*
+ * What a record of the log of purges names, pairs of name and value; and it is
+ * in the log.
+ */
+
+void ngx_http_rcache_count_kinds(ngx_str_t *pairs, ngx_uint_t n,
+    ngx_uint_t kinds[RCACHE_PURGE_KINDS]);
+void ngx_http_rcache_count_purged(ngx_http_rcache_zone_t *zone,
+    ngx_uint_t kinds[RCACHE_PURGE_KINDS]);
+
 /* there are n connections to Redis more; data is the zone */
 
 void ngx_http_rcache_count_connected(void *data, ngx_int_t n);

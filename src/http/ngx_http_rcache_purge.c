@@ -13,7 +13,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_count.h"
 
 
 /* records that the log keeps, about */
@@ -31,6 +31,8 @@ struct ngx_http_rcache_purge_s {
     ngx_http_rcache_purge_pt   handler;        /* NULL: nobody waits */
     void                      *data;
     rcache_purge_id_t          id;             /* of the record */
+    ngx_http_rcache_zone_t    *zone;
+    ngx_uint_t                 kinds[RCACHE_PURGE_KINDS];
     ngx_uint_t                 nops;
     ngx_uint_t                 failed;         /* unsigned  failed:1; */
 };
@@ -70,6 +72,9 @@ ngx_http_rcache_purge_start(void *data, ngx_str_t *pairs, ngx_uint_t n,
 
     purge->handler = handler;
     purge->data = owner;
+    purge->zone = zone;
+
+    ngx_http_rcache_count_kinds(pairs, n, purge->kinds);
 
     rc = ngx_http_rcache_purge_record(zone, purge, pairs, n);
 
@@ -265,6 +270,9 @@ ngx_http_rcache_purge_record_handler(ngx_http_rcache_op_t *op,
             ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                           "redis refuses a purge: %V", &reply->str);
         }
+
+    } else {
+        ngx_http_rcache_count_purged(purge->zone, purge->kinds);
     }
 
     ngx_http_rcache_purge_done(purge);
