@@ -126,9 +126,10 @@
     X(PURGES, PREFIX, "prefix")                                               \
     X(PURGES, TAG, "tag")                                                     \
     X(PURGES, USER, "user")                                                   \
+    X(PURGES, REGEX, "regex")                                                 \
     X(PURGES, ALL, "all")
 
-#define RCACHE_PURGE_KINDS  5
+#define RCACHE_PURGE_KINDS  6
 
 
 /* what an operation on Redis is for, and how it ends */
