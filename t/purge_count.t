@@ -62,11 +62,13 @@ counted({ key => 2, prefix => 1 }, 'PURGE');
 call({ tags => [ 'x', 'y' ], urls => [ 'http://localhost/a' ] });
 call({ prefixes => [ 'http://localhost/c/' ], users => [ 'me' ] });
 call({ all => JSON::PP::true });
-counted({ key => 3, prefix => 2, tag => 2, user => 1, all => 1 }, 'POST');
+call({ regexes => [ '^http://localhost/d', 'e$' ] });
+counted({ key => 3, prefix => 2, tag => 2, user => 1, regex => 2, all => 1 },
+        'POST');
 
 is($nginx->request('POST', '/a', headers => [ 'X-Tags' => 'p q r' ])->status,
    200, 'a write');
-counted({ key => 3, prefix => 2, tag => 5, user => 1, all => 1 },
+counted({ key => 3, prefix => 2, tag => 5, user => 1, regex => 2, all => 1 },
         'invalidates tags');
 
 is(RCache::Status::promtool($t->dir,

@@ -188,13 +188,17 @@ ngx_http_rcache_zone_shm_init(ngx_shm_zone_t *shm, void *old)
 
     size_t  size;
 
-    if (ngx_http_rcache_metrics_init_zone(shm, old) != NGX_OK) {
+    size = ngx_http_rcache_redis_shared_size(&zone->conf);
+
+    if (ngx_http_rcache_health_init(shm, old) != NGX_OK
+        || ngx_http_rcache_health_redis(shm, size) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    size = ngx_http_rcache_redis_shared_size(&zone->conf);
+    /* last: of blocks of counters there are as many as there is room for */
 
-    return ngx_http_rcache_health_redis(shm, size);
+    return ngx_http_rcache_metrics_init_zone(shm);
 }
 
 

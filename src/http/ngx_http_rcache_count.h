@@ -144,7 +144,7 @@ void ngx_http_rcache_metrics_create_loc(
     ngx_http_rcache_metrics_conf_t *conf);
 void ngx_http_rcache_metrics_merge_loc(ngx_conf_t *cf,
     ngx_http_rcache_metrics_conf_t *prev, ngx_http_rcache_loc_conf_t *rlcf);
-ngx_int_t ngx_http_rcache_metrics_init_zone(ngx_shm_zone_t *shm, void *old);
+ngx_int_t ngx_http_rcache_metrics_init_zone(ngx_shm_zone_t *shm);
 ngx_int_t ngx_http_rcache_metrics_init_process(ngx_cycle_t *cycle,
     ngx_http_rcache_zone_t *zone, ngx_http_rcache_main_conf_t *rmcf);
 

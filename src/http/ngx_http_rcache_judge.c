@@ -228,6 +228,13 @@ ngx_http_rcache_use(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         ctx->status = (use == RCACHE_USE_FRESH) ? NGX_HTTP_RCACHE_HIT
                                                 : NGX_HTTP_RCACHE_STALE;
 
+        if (ctx->dry) {
+
+            /* its head is nobody's */
+
+            return RCACHE_REASON_NONE;
+        }
+
         switch (ngx_http_rcache_head_restore(r, &ctx->entry)) {
 
         case NGX_OK:

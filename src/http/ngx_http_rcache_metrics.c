@@ -198,7 +198,7 @@ ngx_http_rcache_labels_used(ngx_http_rcache_zone_t *zone)
 /* the init handler of the zone's memory */
 
 ngx_int_t
-ngx_http_rcache_metrics_init_zone(ngx_shm_zone_t *shm, void *old)
+ngx_http_rcache_metrics_init_zone(ngx_shm_zone_t *shm)
 {
     size_t                     need;
     ngx_uint_t                 n;
@@ -217,10 +217,6 @@ ngx_http_rcache_metrics_init_zone(ngx_shm_zone_t *shm, void *old)
                       "expected labels=%ui in %V:%ui",
                       &zone->name, zone->room.max, n, n,
                       &zone->room.file, zone->room.line);
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_rcache_health_init(shm, old) != NGX_OK) {
         return NGX_ERROR;
     }
 
