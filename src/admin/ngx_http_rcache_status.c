@@ -28,6 +28,7 @@ static ngx_int_t ngx_http_rcache_status_write(ngx_http_request_t *r,
 static ngx_int_t ngx_http_rcache_status_page(ngx_http_rcache_out_t *out);
 static ngx_int_t ngx_http_rcache_status_headers(ngx_http_request_t *r,
     ngx_int_t format);
+static int64_t ngx_http_rcache_status_bytes(ngx_http_rcache_zone_t *zone);
 static ngx_int_t ngx_http_rcache_status_keys(ngx_http_request_t *r,
     ngx_http_rcache_stats_sh_t *sh, ngx_http_rcache_snapshot_t *s);
 static ngx_int_t ngx_http_rcache_status_header(ngx_http_request_t *r,
@@ -389,11 +390,34 @@ ngx_http_rcache_status_snapshot(ngx_http_request_t *r, ngx_array_t *zones)
                        !zone[i]->health->bad[NGX_HTTP_RCACHE_HEALTH_CONNECT];
         s->state[RCACHE_STATE_SLOW] =
                                   ngx_http_rcache_redis_slow(zone[i]->redis);
+        s->state[RCACHE_STATE_BYTES] = ngx_http_rcache_status_bytes(zone[i]);
         s->state[RCACHE_STATE_WORKERS] = s->sum.pid;
         s->state[RCACHE_STATE_SINCE] = sh->since;
     }
 
     return snapshot;
+}
+
+
+static int64_t
+ngx_http_rcache_status_bytes(ngx_http_rcache_zone_t *zone)
+{
+    ngx_shmtx_t      *mutex;
+    rcache_sample_t   sample;
+
+    if (zone->sample == 0) {
+        return 0;
+    }
+
+    mutex = &((ngx_slab_pool_t *) zone->shm->shm.addr)->mutex;
+
+    ngx_shmtx_lock(mutex);
+
+    sample = zone->health->sample.sample;
+
+    ngx_shmtx_unlock(mutex);
+
+    return (int64_t) rcache_sample_total(&sample);
 }
 
 

@@ -67,8 +67,11 @@ void ngx_http_rcache_status_json(ngx_http_rcache_out_t *out,
 
 /*
  * ngx_http_rcache_verdict.c: two members of the JSON of a label; and what is
- * made of its counters, RCACHE_ESTIMATE_*.
+ * made of its counters, RCACHE_ESTIMATE_*.  rent: bytes of Redis for each
+ * second of the upstream that the zone saves in a second; 0: not known.
  */
+
+uint64_t ngx_http_rcache_rent(ngx_http_rcache_snapshot_t *s);
 
 void ngx_http_rcache_verdict(ngx_http_rcache_out_t *out,
     ngx_http_rcache_stats_label_t *sum, ngx_http_rcache_label_t *label);

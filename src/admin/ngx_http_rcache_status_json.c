@@ -73,6 +73,9 @@ ngx_http_rcache_json_zone(ngx_http_rcache_out_t *out,
                             s->state[i]);
     }
 
+    ngx_http_rcache_out(out, ",\"rent_bytes\":%uL",
+                        ngx_http_rcache_rent(s));
+
     for (i = 0; i < RCACHE_GAUGE_N; i++) {
         ngx_http_rcache_out(out, ",\"%V\":%L", &rcache_gauges[i].name,
                             s->sum.gauge[i]);

@@ -92,6 +92,28 @@ ngx_http_rcache_verdict(ngx_http_rcache_out_t *out,
 }
 
 
+uint64_t
+ngx_http_rcache_rent(ngx_http_rcache_snapshot_t *s)
+{
+    time_t      up;
+    uint64_t    saved;
+    ngx_uint_t  i;
+
+    for (saved = 0, i = 0; i < s->nlabels; i++) {
+        saved += s->label[i].counter[RCACHE_COUNT_SAVED_ALL];
+    }
+
+    up = ngx_time() - (time_t) s->state[RCACHE_STATE_SINCE];
+
+    if (saved == 0 || up <= 0) {
+        return 0;
+    }
+
+    return (uint64_t) ((double) s->state[RCACHE_STATE_BYTES] * (double) up
+                       * 1000 / (double) saved);
+}
+
+
 static uint64_t
 ngx_http_rcache_verdict_hits(uint64_t *counter)
 {

@@ -192,6 +192,8 @@
       "1 if Redis can be reached, 0 while it is left alone.")                 \
     X(SLOW, "redis_breakers_open",                                            \
       "Servers that are left alone because they answer too slowly.")          \
+    X(BYTES, "redis_bytes",                                                   \
+      "Memory of Redis that the zone takes, by a sample; 0 without one.")     \
     X(WORKERS, "workers",                                                     \
       "Workers that live and count for themselves.")                          \
     X(SINCE, "start_time_seconds",                                            \

@@ -96,6 +96,7 @@ typedef struct {
     ngx_msec_t                     inactive; /* 0: no such expiry */
     ngx_msec_t                     keep;     /* past the lifetime, to be
                                                 revalidated */
+    ngx_msec_t                     sample;   /* its memory; 0: it is not */
     ngx_uint_t                     purge;    /* unsigned  purge:1;
                                                 the log is followed */
     ngx_http_rcache_zone_labels_t  room;
@@ -854,6 +855,12 @@ void ngx_http_rcache_flight_void(ngx_http_rcache_zone_t *zone,
     ngx_str_t *lock);
 
 void ngx_http_rcache_flight_init(ngx_http_rcache_zone_t *zone);
+
+
+/* ngx_http_rcache_sample.c: worker start; NGX_OK, NGX_ERROR */
+
+ngx_int_t ngx_http_rcache_sample_init(ngx_cycle_t *cycle,
+    ngx_http_rcache_zone_t *zone);
 
 /* another worker has something to tell */
 

@@ -333,6 +333,17 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
                                               &zone->conf.resolve);
     }
 
+    if (ngx_http_rcache_parameter(value, "sample=", &rest)) {
+
+        if (rest.len == 3 && ngx_strncmp(rest.data, "off", 3) == 0) {
+            zone->sample = 0;
+            return NGX_CONF_OK;
+        }
+
+        return ngx_http_rcache_parameter_msec(cf, value, &rest,
+                                              &zone->sample);
+    }
+
     if (ngx_http_rcache_parameter(value, "inactive=", &rest)) {
         return ngx_http_rcache_parameter_msec(cf, value, &rest,
                                               &zone->inactive);
@@ -364,5 +375,6 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
                                      "password=, password_file=, db=, "
                                      "connect_timeout=, timeout=, slow=, "
                                      "resolve=, queue=, labels=, top_keys=, "
-                                     "inactive=, keep=, purge= or ssl_...=");
+                                     "sample=, inactive=, keep=, purge= or "
+                                     "ssl_...=");
 }

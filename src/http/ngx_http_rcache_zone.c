@@ -100,6 +100,10 @@ ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
             return NGX_ERROR;
         }
 
+        if (ngx_http_rcache_sample_init(cycle, zone) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
         if ((zone->purge || rmcf->purge)
             && ngx_http_rcache_follow_init(cycle, zone) != NGX_OK)
         {

@@ -20,6 +20,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "../core/rcache_sample.h"
 #include "ngx_http_rcache_evict.h"
 #include "ngx_http_rcache_flights.h"
 #include "ngx_http_rcache_purges.h"
@@ -28,7 +29,7 @@
 #include "ngx_http_rcache_uses.h"
 
 
-#define NGX_HTTP_RCACHE_SHM_LAYOUT  7
+#define NGX_HTTP_RCACHE_SHM_LAYOUT  8
 
 
 /* what can be wrong, each for itself */
@@ -39,6 +40,16 @@ typedef enum {
     NGX_HTTP_RCACHE_HEALTH_STORE,
     NGX_HTTP_RCACHE_HEALTH_N
 } ngx_http_rcache_health_e;
+
+
+/* how much of Redis the zone takes, under the mutex but for next */
+
+typedef struct {
+    ngx_atomic_t      next;       /* sample, in ngx_current_msec; 0: now */
+    ngx_uint_t        master;     /* that it is of */
+    uint64_t          cursor;
+    rcache_sample_t   sample;
+} ngx_http_rcache_health_sample_t;
 
 
 typedef struct {
@@ -54,6 +65,7 @@ typedef struct {
     ngx_http_rcache_purges_t      *purges;
 
     ngx_http_rcache_places_t       places;    /* while Redis is away */
+    ngx_http_rcache_health_sample_t  sample;
 
     /* of the Redis room, which alone knows what is in it */
     void          *redis;
