@@ -61,6 +61,20 @@ rcache_key_encode(u_char *dst, const rcache_str_t *prefix,
     start = dst;
     end = dst + RCACHE_KEY_READABLE;
 
+    /* most keys are as they are to the end */
+
+    while (p < last && rcache_key_width[*p] == 1) {
+        p++;
+    }
+
+    if (p > key->data && p - key->data <= RCACHE_KEY_READABLE) {
+        memcpy(dst, key->data, p - key->data);
+        dst += p - key->data;
+
+    } else {
+        p = key->data;
+    }
+
     while (p < last) {
 
         if (rcache_key_width[*p] > end - dst) {

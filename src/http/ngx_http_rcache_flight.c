@@ -14,7 +14,7 @@ static ngx_http_rcache_flight_t *ngx_http_rcache_flight_copy(
     ngx_http_rcache_flight_t *from);
 static void ngx_http_rcache_flight_destroy(ngx_http_rcache_flight_t *flight);
 static ngx_http_rcache_flight_t *ngx_http_rcache_flight_find(
-    ngx_http_rcache_zone_t *zone, ngx_str_t *lock, uint32_t hash);
+    ngx_http_rcache_zone_t *zone, ngx_str_t *lock);
 static void ngx_http_rcache_flight_token(ngx_http_rcache_flight_t *flight);
 static void ngx_http_rcache_flight_correct(ngx_http_rcache_flight_t *flight,
     ngx_http_rcache_ctx_t *ctx);
@@ -82,9 +82,8 @@ ngx_http_rcache_flight_open(ngx_http_rcache_ctx_t *ctx,
         return NGX_HTTP_RCACHE_TURN_LEAD;
     }
 
-    f = ngx_http_rcache_flight_find(ctx->zone, &ctx->lock_key,
-                                    ngx_crc32_short(ctx->lock_key.data,
-                                                    ctx->lock_key.len));
+    f = ngx_http_rcache_flight_find(ctx->zone, &ctx->lock_key);
+
     if (f) {
         *flight = f;
 
@@ -207,9 +206,7 @@ ngx_http_rcache_flight_expect(ngx_http_rcache_ctx_t *ctx)
     ngx_http_rcache_outcome_t   outcome;
 
     if (ngx_http_rcache_lock_key(ctx) != NGX_OK
-        || ngx_http_rcache_flight_find(ctx->zone, &ctx->lock_key,
-                                       ngx_crc32_short(ctx->lock_key.data,
-                                                       ctx->lock_key.len)))
+        || ngx_http_rcache_flight_find(ctx->zone, &ctx->lock_key))
     {
         return;
     }
@@ -372,7 +369,7 @@ ngx_http_rcache_flight_copy(ngx_http_rcache_flight_t *from)
     flight->event.data = flight;
     flight->event.log = ngx_cycle->log;
 
-    flight->node.node.key = ngx_crc32_short(lock->data, lock->len);
+    flight->node.node.key = (uint32_t) flight->hash;
 
     ngx_rbtree_insert(&flight->zone->fetches, &flight->node.node);
     flight->listed = 1;
@@ -400,11 +397,12 @@ ngx_http_rcache_flight_destroy(ngx_http_rcache_flight_t *flight)
 
 
 static ngx_http_rcache_flight_t *
-ngx_http_rcache_flight_find(ngx_http_rcache_zone_t *zone, ngx_str_t *lock,
-    uint32_t hash)
+ngx_http_rcache_flight_find(ngx_http_rcache_zone_t *zone, ngx_str_t *lock)
 {
     return (ngx_http_rcache_flight_t *)
-           ngx_str_rbtree_lookup(&zone->fetches, lock, hash);
+           ngx_str_rbtree_lookup(&zone->fetches, lock,
+                                 (uint32_t) rcache_sum(lock->data,
+                                                       lock->len));
 }
 
 
@@ -711,9 +709,8 @@ ngx_http_rcache_flight_void(ngx_http_rcache_zone_t *zone, ngx_str_t *lock)
     ngx_http_rcache_flights_void(zone->flights,
                                  rcache_sum(lock->data, lock->len));
 
-    flight = ngx_http_rcache_flight_find(zone, lock,
-                                         ngx_crc32_short(lock->data,
-                                                         lock->len));
+    flight = ngx_http_rcache_flight_find(zone, lock);
+
     if (flight == NULL) {
         return;
     }
