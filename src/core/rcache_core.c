@@ -30,19 +30,15 @@ const u_char  rcache_token[256] = {
 
 
 int
-rcache_str_same(const rcache_str_t *a, const rcache_str_t *b)
+rcache_equal(const u_char *a, const u_char *b, size_t len)
 {
     size_t  i;
 
-    if (a->len != b->len) {
-        return 0;
-    }
+    for (i = 0; i < len; i++) {
 
-    for (i = 0; i < a->len; i++) {
+        /* mostly both are written the same way */
 
-        if (a->data[i] != b->data[i]
-            && rcache_lower(a->data[i]) != rcache_lower(b->data[i]))
-        {
+        if (a[i] != b[i] && rcache_lower(a[i]) != rcache_lower(b[i])) {
             return 0;
         }
     }

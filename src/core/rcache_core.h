@@ -65,29 +65,31 @@ typedef struct {
 extern const u_char  rcache_token[256];
 
 
-/* true if the strings are equal, in any case of letters */
+/* true if len bytes are equal, in any case of letters */
 
-int rcache_str_same(const rcache_str_t *a, const rcache_str_t *b);
+int rcache_equal(const u_char *a, const u_char *b, size_t len);
 
 /*
- * True if the string equals the literal, in any case of letters.  Inline, for
- * the length of a literal is known to the compiler, and mostly another one.
+ * True if the strings are equal, in any case of letters, and the same for a
+ * literal.  Inline: mostly the lengths tell.
  */
+
+static inline int
+rcache_str_same(const rcache_str_t *a, const rcache_str_t *b)
+{
+    return a->len == b->len && rcache_equal(a->data, b->data, a->len);
+}
+
 
 static inline int
 rcache_str_is(const rcache_str_t *s, const char *literal)
 {
-    rcache_str_t  b;
+    size_t  len;
 
-    b.len = strlen(literal);
+    len = strlen(literal);
 
-    if (s->len != b.len) {
-        return 0;
-    }
-
-    b.data = (u_char *) literal;
-
-    return rcache_str_same(s, &b);
+    return s->len == len
+           && rcache_equal(s->data, (const u_char *) literal, len);
 }
 
 /*

@@ -58,9 +58,17 @@ static const char  *rcache_date_forms[] = {
      | rcache_lower(c))
 
 
-static const char  *rcache_date_weekdays[] = {
-    "Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday",
-    "Saturday", NULL
+static const struct {
+    unsigned     three;
+    const char  *name;
+} rcache_date_weekdays[7] = {
+    { rcache_date_three('s', 'u', 'n'), "Sunday" },
+    { rcache_date_three('m', 'o', 'n'), "Monday" },
+    { rcache_date_three('t', 'u', 'e'), "Tuesday" },
+    { rcache_date_three('w', 'e', 'd'), "Wednesday" },
+    { rcache_date_three('t', 'h', 'u'), "Thursday" },
+    { rcache_date_three('f', 'r', 'i'), "Friday" },
+    { rcache_date_three('s', 'a', 't'), "Saturday" }
 };
 
 
@@ -304,37 +312,31 @@ static int
 rcache_date_weekday(const u_char **p, const u_char *last, int full)
 {
     int           i;
-    size_t        len;
+    unsigned      three;
     rcache_str_t  s;
-    const char   *day;
 
     if (last - *p < 3) {
         return 0;
     }
 
-    for (i = 0; rcache_date_weekdays[i]; i++) {
-        day = rcache_date_weekdays[i];
+    three = rcache_date_three((*p)[0], (*p)[1], (*p)[2]);
 
-        if (rcache_date_three((*p)[0], (*p)[1], (*p)[2])
-            != rcache_date_three(day[0], day[1], day[2]))
-        {
+    for (i = 0; i < 7; i++) {
+
+        if (rcache_date_weekdays[i].three != three) {
             continue;
         }
 
-        len = full ? strlen(day) : 3;
-
-        if ((size_t) (last - *p) < len) {
-            return 0;
-        }
-
-        s.len = len;
+        s.len = full ? strlen(rcache_date_weekdays[i].name) : 3;
         s.data = (u_char *) *p;
 
-        if (full && !rcache_str_is(&s, day)) {
+        if ((size_t) (last - *p) < s.len
+            || (full && !rcache_str_is(&s, rcache_date_weekdays[i].name)))
+        {
             return 0;
         }
 
-        *p += len;
+        *p += s.len;
 
         return 1;
     }
