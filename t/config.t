@@ -149,7 +149,7 @@ my @wrong = (
          [ 'zone', "$name on off;", $name, 'number of arguments' ],
          [ 'zone', "$name maybe;", $name, '"maybe"', '"on" or "off"' ],
          [ 'zone', "$name on; $name off;", $name, 'duplicate' ]) }
-        qw(revalidate convert_head heuristic client_control lock
+        qw(revalidate convert_head heuristic client_control lock resume
            background_update)),
 
     (map { my $name = "redis_proxy_cache_$_";

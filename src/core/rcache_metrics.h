@@ -90,6 +90,7 @@
     X(FETCHES, REQUEST, "request")                                            \
     X(FETCHES, REFRESH, "refresh")                                            \
     X(FETCHES, AUDIT, "audit")                                                \
+    X(FETCHES, RESUME, "resume")                                              \
     X(HIT_BYTES, ALL, "")                                                     \
     X(UPSTREAM_BYTES, ALL, "")                                                \
     X(SAVED, ALL, "")                         /* milliseconds */              \

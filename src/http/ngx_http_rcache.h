@@ -202,6 +202,7 @@ typedef enum {
     NGX_HTTP_RCACHE_STREAM,        /* the segments of a stored body are sent */
     NGX_HTTP_RCACHE_DRY,           /* the response is only looked at */
     NGX_HTTP_RCACHE_AUDIT,         /* it is held against what was served */
+    NGX_HTTP_RCACHE_RESUME,        /* asks for the rest of it, for another */
     NGX_HTTP_RCACHE_HOLD           /* all but the end of it has been sent */
 } ngx_http_rcache_state_e;
 
@@ -223,6 +224,7 @@ typedef struct ngx_http_rcache_capture_s  ngx_http_rcache_capture_t;
 typedef struct ngx_http_rcache_flight_s   ngx_http_rcache_flight_t;
 typedef struct ngx_http_rcache_upload_s   ngx_http_rcache_upload_t;
 typedef struct ngx_http_rcache_stream_s   ngx_http_rcache_stream_t;
+typedef struct ngx_http_rcache_resume_s   ngx_http_rcache_resume_t;
 typedef struct ngx_http_rcache_ctx_s      ngx_http_rcache_ctx_t;
 
 
@@ -278,6 +280,7 @@ struct ngx_http_rcache_ctx_s {
 
     ngx_http_rcache_capture_t     *capture;
     ngx_http_rcache_stream_t      *stream;
+    ngx_http_rcache_resume_t      *resume;    /* NULL: nothing is lost */
     ngx_http_rcache_check_t       *check;    /* NULL: any body will do */
     ngx_http_rcache_dry_t         *dry;      /* NULL: it is no dry run */
     ngx_http_rcache_audit_t       *audit;    /* NULL: nor an audit */
@@ -380,6 +383,11 @@ void ngx_http_rcache_fallback_init(ngx_http_rcache_zone_t *zone);
  * resumed; NGX_DECLINED: it is refused, ctx->state says so.
  */
 ngx_int_t ngx_http_rcache_fallback(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
+/* the same for who cannot wait: NGX_OK, or NGX_DECLINED */
+
+ngx_int_t ngx_http_rcache_fallback_try(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 
 
@@ -649,10 +657,13 @@ ngx_buf_t *ngx_http_rcache_body_buf(ngx_http_request_t *r,
  * ngx_http_rcache_mask.c: shows the content handler another request than the
  * client's: without Range and If-*, with our own conditions if there is an
  * entry to be validated, GET for HEAD; and puts the client's back.
+ * mask_range: to a request of our own, with these as its Range and If-Range.
  */
 
 ngx_int_t ngx_http_rcache_mask(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
+ngx_int_t ngx_http_rcache_mask_range(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, rcache_str_t *range, rcache_str_t *if_range);
 void ngx_http_rcache_unmask(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 

@@ -110,6 +110,9 @@ void ngx_http_rcache_upload_drop(ngx_http_rcache_upload_t *upload);
  * start: the header is sent; NGX_OK, NGX_ERROR: the client has to see that
  * there is no more.  write: what is called for more output.
  *
+ * end: the last part has come from elsewhere.  cut: it will not come; where
+ * the end of the connection is that of the body it will be a reset.
+ *
  * drop: forgets all of it.
  */
 
@@ -121,7 +124,35 @@ ngx_int_t ngx_http_rcache_stream_start(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 ngx_int_t ngx_http_rcache_stream_write(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
+ngx_int_t ngx_http_rcache_stream_end(ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_stream_cut(ngx_http_request_t *r);
 void ngx_http_rcache_stream_drop(ngx_http_rcache_ctx_t *ctx);
+
+
+/*
+ * ngx_http_rcache_resume.c: the rest of a body whose segments are lost, from
+ * the upstream.
+ *
+ * create: may it be asked for it?  NGX_OK, and ctx->resume is set, or
+ * NGX_DECLINED.  start: asks for the bytes from first to the one in front of
+ * end; NGX_OK, NGX_ERROR: the client has to see that there is no more.  wake:
+ * what is called for more output.
+ *
+ * header and body: of the request that asks, whose state is
+ * NGX_HTTP_RCACHE_RESUME; request: that one, or NULL.
+ */
+
+ngx_int_t ngx_http_rcache_resume_create(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+ngx_int_t ngx_http_rcache_resume_start(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, uint64_t first, uint64_t end);
+ngx_int_t ngx_http_rcache_resume_wake(ngx_http_rcache_ctx_t *ctx);
+ngx_http_request_t *ngx_http_rcache_resume_request(
+    ngx_http_rcache_ctx_t *ctx);
+ngx_int_t ngx_http_rcache_resume_header(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+ngx_int_t ngx_http_rcache_resume_body(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
 
 /*
  * ngx_http_rcache_compress.c.
@@ -146,6 +177,7 @@ void ngx_http_rcache_park_probe(ngx_http_request_t *r,
 
 ngx_int_t ngx_http_rcache_pass_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in, ngx_uint_t last);
+ngx_int_t ngx_http_rcache_discard(ngx_chain_t *in);
 
 
 #endif /* _NGX_HTTP_RCACHE_BODY_H_INCLUDED_ */

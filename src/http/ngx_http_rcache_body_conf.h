@@ -19,6 +19,7 @@ typedef struct {
     size_t  min_size;
     size_t  in_flight;            /* of a request, on its way to Redis */
     size_t  in_flight_all;        /* of a worker, in all zones' requests */
+    ngx_flag_t    resume;
 
     ngx_uint_t    compress;       /* RCACHE_CODING_* */
     ngx_int_t     level;

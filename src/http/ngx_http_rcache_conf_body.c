@@ -40,6 +40,7 @@ ngx_http_rcache_body_conf_create(ngx_http_rcache_body_conf_t *conf)
     conf->min_size = NGX_CONF_UNSET_SIZE;
     conf->in_flight = NGX_CONF_UNSET_SIZE;
     conf->in_flight_all = NGX_CONF_UNSET_SIZE;
+    conf->resume = NGX_CONF_UNSET;
     conf->compress = NGX_CONF_UNSET_UINT;
 }
 
@@ -54,6 +55,7 @@ ngx_http_rcache_body_conf_merge(ngx_conf_t *cf,
                               4 * 1024 * 1024);
     ngx_conf_merge_size_value(conf->in_flight_all, prev->in_flight_all,
                               16 * 1024 * 1024);
+    ngx_conf_merge_value(conf->resume, prev->resume, 1);
 
     if (conf->compress == NGX_CONF_UNSET_UINT) {
         conf->compress = (prev->compress == NGX_CONF_UNSET_UINT)

@@ -4,6 +4,7 @@
  */
 
 
+#include "ngx_http_rcache_body.h"
 #include "ngx_http_rcache_count.h"
 
 
@@ -15,6 +16,9 @@ static void ngx_http_rcache_count_key(ngx_http_rcache_ctx_t *ctx,
 static void ngx_http_rcache_count_times(ngx_http_rcache_ctx_t *ctx,
     ngx_uint_t served);
 static void ngx_http_rcache_count_upstream(ngx_http_rcache_ctx_t *ctx);
+static ngx_msec_t ngx_http_rcache_count_received(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_request_t *r);
+static void ngx_http_rcache_count_resume(ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_count_finished(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
 static void ngx_http_rcache_count_operation(ngx_http_rcache_zone_t *zone,
@@ -69,6 +73,10 @@ ngx_http_rcache_count_request(ngx_http_rcache_ctx_t *ctx)
                                    ? RCACHE_COUNT_FETCHES_REFRESH
                                    : RCACHE_COUNT_FETCHES_REQUEST, 1);
         ngx_http_rcache_count_upstream(ctx);
+    }
+
+    if (ctx->resume) {
+        ngx_http_rcache_count_resume(ctx);
     }
 
     if (ctx->background) {
@@ -173,8 +181,33 @@ ngx_http_rcache_count_times(ngx_http_rcache_ctx_t *ctx, ngx_uint_t served)
 static void
 ngx_http_rcache_count_upstream(ngx_http_rcache_ctx_t *ctx)
 {
+    uint64_t  usec, msec;
+
+    msec = ngx_http_rcache_count_received(ctx, ctx->request);
+
+    if (ctx->first == 0) {
+        return;
+    }
+
+    usec = (ctx->first > ctx->fetching) ? ctx->first - ctx->fetching : 0;
+
+    if (msec * 1000 > usec + 2000) {
+        usec = msec * 1000;
+    }
+
+    ngx_http_rcache_stats_time(ctx->zone->stats,
+                               &ctx->counts->time[RCACHE_TIME_FETCH], usec);
+}
+
+
+/* the bytes that r got from upstreams; how long that took, milliseconds */
+
+static ngx_msec_t
+ngx_http_rcache_count_received(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_request_t *r)
+{
     off_t                       bytes;
-    uint64_t                    usec, msec;
+    ngx_msec_t                  msec;
     ngx_uint_t                  i;
     ngx_array_t                *states;
     ngx_http_upstream_state_t  *state;
@@ -182,7 +215,7 @@ ngx_http_rcache_count_upstream(ngx_http_rcache_ctx_t *ctx)
     bytes = 0;
     msec = 0;
 
-    states = ctx->request->upstream_states;
+    states = r->upstream_states;
 
     if (states) {
         state = states->elts;
@@ -198,18 +231,24 @@ ngx_http_rcache_count_upstream(ngx_http_rcache_ctx_t *ctx)
 
     ngx_http_rcache_count(ctx, RCACHE_COUNT_UPSTREAM_BYTES_ALL, bytes);
 
-    if (ctx->first == 0) {
-        return;
+    return msec;
+}
+
+
+/* the time is that of a part, and of a client that takes it */
+
+static void
+ngx_http_rcache_count_resume(ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_request_t  *r;
+
+    r = ngx_http_rcache_resume_request(ctx);
+
+    if (r) {
+        ngx_http_rcache_count(ctx, RCACHE_COUNT_FETCHES_RESUME, 1);
+
+        (void) ngx_http_rcache_count_received(ctx, r);
     }
-
-    usec = (ctx->first > ctx->fetching) ? ctx->first - ctx->fetching : 0;
-
-    if (msec * 1000 > usec + 2000) {
-        usec = msec * 1000;
-    }
-
-    ngx_http_rcache_stats_time(ctx->zone->stats,
-                               &ctx->counts->time[RCACHE_TIME_FETCH], usec);
 }
 
 

@@ -14,6 +14,8 @@
 #define NGX_HTTP_RCACHE_FALLBACK_TICK     20
 
 
+static ngx_int_t ngx_http_rcache_fallback_create(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
 static ngx_uint_t ngx_http_rcache_fallback_needed(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static ngx_uint_t ngx_http_rcache_fallback_stale(ngx_http_request_t *r,
@@ -32,7 +34,6 @@ static void ngx_http_rcache_fallback_tick(ngx_event_t *ev);
 ngx_int_t
 ngx_http_rcache_fallback(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
-    ngx_pool_cleanup_t               *cln;
     ngx_http_rcache_fallback_t       *zone;
     ngx_http_rcache_loc_conf_t       *rlcf;
     ngx_http_rcache_fallback_ctx_t   *fallback;
@@ -48,20 +49,11 @@ ngx_http_rcache_fallback(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     zone = &ctx->zone->fallback;
 
-    cln = ngx_pool_cleanup_add(r->pool,
-                               sizeof(ngx_http_rcache_fallback_ctx_t));
-    if (cln == NULL) {
+    if (ngx_http_rcache_fallback_create(r, ctx) != NGX_OK) {
         return NGX_OK;
     }
 
-    fallback = cln->data;
-
-    ngx_memzero(fallback, sizeof(ngx_http_rcache_fallback_ctx_t));
-
-    fallback->ctx = ctx;
-    ctx->fallback = fallback;
-
-    cln->handler = ngx_http_rcache_fallback_cleanup;
+    fallback = ctx->fallback;
 
     /* who waits already comes first */
 
@@ -105,6 +97,53 @@ ngx_http_rcache_fallback(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
                          ngx_http_rcache_fallback_late, conf->timeout);
 
     return NGX_AGAIN;
+}
+
+
+ngx_int_t
+ngx_http_rcache_fallback_try(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    if (rlcf->fallback.max == 0 || !ngx_http_rcache_fallback_needed(r, ctx)) {
+        return NGX_OK;
+    }
+
+    if (ctx->zone->fallback.nwaiting
+        || ngx_http_rcache_fallback_create(r, ctx) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_rcache_fallback_take(ctx, rlcf->fallback.max);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_fallback_create(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_pool_cleanup_t              *cln;
+    ngx_http_rcache_fallback_ctx_t  *fallback;
+
+    cln = ngx_pool_cleanup_add(r->pool,
+                               sizeof(ngx_http_rcache_fallback_ctx_t));
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    fallback = cln->data;
+
+    ngx_memzero(fallback, sizeof(ngx_http_rcache_fallback_ctx_t));
+
+    fallback->ctx = ctx;
+    ctx->fallback = fallback;
+
+    cln->handler = ngx_http_rcache_fallback_cleanup;
+
+    return NGX_OK;
 }
 
 

@@ -37,7 +37,6 @@ static ngx_int_t ngx_http_rcache_stored_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static ngx_uint_t ngx_http_rcache_is_last(ngx_http_request_t *r,
     ngx_chain_t *in);
-static ngx_int_t ngx_http_rcache_discard(ngx_chain_t *in);
 static void ngx_http_rcache_gone(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_end(ngx_http_rcache_ctx_t *ctx,
@@ -81,6 +80,9 @@ ngx_http_rcache_header_filter(ngx_http_request_t *r)
 
     case NGX_HTTP_RCACHE_UNSAFE:
         return ngx_http_rcache_unsafe_header(r, ctx);
+
+    case NGX_HTTP_RCACHE_RESUME:
+        return ngx_http_rcache_resume_header(r, ctx);
 
     case NGX_HTTP_RCACHE_CAPTURE:
 
@@ -418,6 +420,10 @@ ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         return ngx_http_rcache_output(r, in);
     }
 
+    if (ctx->state == NGX_HTTP_RCACHE_RESUME) {
+        return ngx_http_rcache_resume_body(r, ctx, in);
+    }
+
     if (in == NULL) {
 
         if (ctx->state == NGX_HTTP_RCACHE_STREAM) {
@@ -499,6 +505,10 @@ ngx_http_rcache_flush(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     {
         ngx_http_rcache_gone(r, ctx);
         return NGX_OK;
+    }
+
+    if (ctx->resume && ngx_http_rcache_resume_wake(ctx) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     return rc;
@@ -650,7 +660,7 @@ ngx_http_rcache_is_last(ngx_http_request_t *r, ngx_chain_t *in)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_rcache_discard(ngx_chain_t *in)
 {
     ngx_chain_t  *cl;

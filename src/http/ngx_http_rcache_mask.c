@@ -219,6 +219,32 @@ ngx_http_rcache_mask_add(ngx_http_request_t *r, char *name, char *lowcase,
 }
 
 
+/* the same for a part of it: what is shown is one condition, of our own */
+
+ngx_int_t
+ngx_http_rcache_mask_range(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    rcache_str_t *range, rcache_str_t *if_range)
+{
+    if (ngx_http_rcache_mask_copy(r, ctx) != NGX_OK
+        || ngx_http_rcache_args_show(r, ctx) != NGX_OK
+        || ngx_http_rcache_mask_add(r, "Range", "range", range) != NGX_OK
+        || ngx_http_rcache_mask_add(r, "If-Range", "if-range", if_range)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    r->headers_in.range = NULL;
+    r->headers_in.if_range = NULL;
+    r->headers_in.if_match = NULL;
+    r->headers_in.if_none_match = NULL;
+    r->headers_in.if_modified_since = NULL;
+    r->headers_in.if_unmodified_since = NULL;
+
+    return NGX_OK;
+}
+
+
 void
 ngx_http_rcache_unmask(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {

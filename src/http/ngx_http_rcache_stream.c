@@ -12,8 +12,8 @@
  *
  * Before anything is said to the client Redis is asked whether all segments
  * are there, together with the first one: an entry that has lost one is none.
- * If one is lost after that, the client has to see that the response is not
- * whole.
+ * If one is lost after that, the rest is asked of the upstream; where that
+ * cannot be, the client has to see that the response is not whole.
  *
  * The request is kept by a bit of r->buffered, and it is ngx_http_writer()
  * that calls for more output, so a hit and a stored body behind a 304 or a
@@ -52,6 +52,7 @@ struct ngx_http_rcache_stream_s {
 
     uint32_t                  next;       /* to be asked for */
     uint32_t                  end;        /* behind the last one needed */
+    uint64_t                  last;       /* the byte behind that */
 
     ngx_queue_t               parts;      /* in order */
     ngx_uint_t                nparts;
@@ -67,6 +68,8 @@ struct ngx_http_rcache_stream_s {
     unsigned                  started:1;
     unsigned                  running:1;
     unsigned                  failed:1;
+    unsigned                  lost:1;     /* "next" and all behind it */
+    unsigned                  resumed:1;  /* the upstream is asked for it */
     unsigned                  ranged:1;   /* content_offset is set */
 };
 
@@ -94,8 +97,10 @@ static ngx_int_t ngx_http_rcache_stream_send(ngx_http_rcache_stream_t *stream,
     ngx_http_rcache_stream_part_t *part);
 static void ngx_http_rcache_stream_consumed(
     ngx_http_rcache_stream_t *stream);
-static void ngx_http_rcache_stream_failed(ngx_http_rcache_stream_t *stream,
-    rcache_reason_e reason);
+static void ngx_http_rcache_stream_lost(ngx_http_rcache_stream_t *stream,
+    uint32_t n, rcache_reason_e reason);
+static ngx_int_t ngx_http_rcache_stream_resume(
+    ngx_http_rcache_stream_t *stream);
 static void ngx_http_rcache_stream_discard(ngx_http_rcache_stream_t *stream);
 static void ngx_http_rcache_stream_release(
     ngx_http_rcache_stream_part_t *part);
@@ -162,6 +167,7 @@ ngx_http_rcache_stream_create(ngx_http_request_t *r,
     stream->ctx = ctx;
     stream->segments = ctx->entry.segments;
     stream->body_len = ctx->entry.body_len;
+    stream->last = stream->body_len;
     stream->end = stream->segments.count;
     stream->renewed = ngx_current_msec;
 
@@ -184,6 +190,7 @@ ngx_http_rcache_stream_range(ngx_http_request_t *r,
 
     stream->next = 0;
     stream->end = stream->segments.count;
+    stream->last = stream->body_len;
 
     if (r != r->main
         || r->headers_in.range == NULL
@@ -200,6 +207,7 @@ ngx_http_rcache_stream_range(ngx_http_request_t *r,
 
     stream->next = (uint32_t) (range->start / stream->segments.size);
     stream->end = (uint32_t) ((range->end - 1) / stream->segments.size) + 1;
+    stream->last = range->end;
 }
 
 
@@ -337,8 +345,9 @@ ngx_http_rcache_stream_ask(ngx_http_rcache_stream_t *stream)
 
     max = stream->probing ? 1 : NGX_HTTP_RCACHE_STREAM_AHEAD;
 
-    while (stream->next < stream->end && stream->nparts < max) {
-
+    while (!stream->lost && stream->next < stream->end
+           && stream->nparts < max)
+    {
         op = ngx_http_rcache_segments_get(&stream->ctx->redis_key,
                                           &stream->segments, stream->next);
         if (op == NULL) {
@@ -411,7 +420,7 @@ ngx_http_rcache_stream_got(ngx_http_rcache_op_t *op,
         /* it has been decided to serve, and it comes to that in this turn */
 
         if (reason != RCACHE_REASON_NONE) {
-            ngx_http_rcache_stream_failed(stream, reason);
+            ngx_http_rcache_stream_lost(stream, part->n, reason);
         }
 
         return;
@@ -423,10 +432,10 @@ ngx_http_rcache_stream_got(ngx_http_rcache_op_t *op,
     ngx_http_set_log_request(c->log, r);
 
     if (reason != RCACHE_REASON_NONE) {
-        ngx_http_rcache_stream_failed(stream, reason);
-        c->error = 1;
+        ngx_http_rcache_stream_lost(stream, part->n, reason);
+    }
 
-    } else if (ngx_http_rcache_stream_run(stream) == NGX_ERROR) {
+    if (ngx_http_rcache_stream_run(stream) == NGX_ERROR || stream->failed) {
         c->error = 1;
     }
 
@@ -511,6 +520,7 @@ ngx_http_rcache_stream_header(ngx_http_request_t *r,
     if (!r->allow_ranges || r->headers_out.status != NGX_HTTP_OK) {
         stream->next = 0;
         stream->end = stream->segments.count;
+        stream->last = stream->body_len;
     }
 
     first = stream->next;
@@ -555,6 +565,8 @@ ngx_http_rcache_stream_start(ngx_http_request_t *r,
 
         stream->next = 0;
         stream->end = stream->segments.count;
+        stream->last = stream->body_len;
+        stream->lost = 0;
     }
 
     stream->started = 1;
@@ -579,6 +591,12 @@ ngx_http_rcache_stream_write(ngx_http_request_t *r,
     rc = ngx_http_rcache_output(r, NULL);
 
     if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->stream->resumed
+        && ngx_http_rcache_resume_wake(ctx) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -623,7 +641,10 @@ ngx_http_rcache_stream_more(ngx_http_rcache_stream_t *stream)
         reason = ngx_http_rcache_stream_ask(stream);
 
         if (reason != RCACHE_REASON_NONE) {
-            ngx_http_rcache_stream_failed(stream, reason);
+            ngx_http_rcache_stream_lost(stream, stream->next, reason);
+        }
+
+        if (stream->failed) {
             return NGX_ERROR;
         }
 
@@ -640,6 +661,10 @@ ngx_http_rcache_stream_more(ngx_http_rcache_stream_t *stream)
             }
 
             part = NULL;
+        }
+
+        if (part == NULL && stream->lost && !stream->resumed) {
+            return ngx_http_rcache_stream_resume(stream);
         }
 
         if (part == NULL || part->payload.data == NULL) {
@@ -749,7 +774,7 @@ ngx_http_rcache_stream_consumed(ngx_http_rcache_stream_t *stream)
         ngx_http_rcache_stream_release(part);
     }
 
-    if (stream->next < stream->end
+    if (!stream->lost && stream->next < stream->end
         && ngx_current_msec - stream->renewed > NGX_HTTP_RCACHE_SEGMENT_RENEW)
     {
         /* the entry may be gone, or another: what is left has to stay */
@@ -766,28 +791,46 @@ ngx_http_rcache_stream_consumed(ngx_http_rcache_stream_t *stream)
 
 
 /*
- * The client has part of the response.  It is to see that there is no more:
- * the connection is closed by whoever gets NGX_ERROR, or finds c->error.
+ * The client has part of the response, or will have: segment n, and what is
+ * behind it, has to come from elsewhere.
  */
 
 static void
-ngx_http_rcache_stream_failed(ngx_http_rcache_stream_t *stream,
+ngx_http_rcache_stream_lost(ngx_http_rcache_stream_t *stream, uint32_t n,
     rcache_reason_e reason)
 {
-    ngx_str_t              *key;
-    struct linger           linger;
-    ngx_connection_t       *c;
-    ngx_http_request_t     *r;
-    ngx_http_rcache_ctx_t  *ctx;
+    ngx_str_t                      *key;
+    ngx_http_request_t             *r;
+    ngx_http_rcache_ctx_t          *ctx;
+    ngx_http_rcache_stream_part_t  *part;
 
     ctx = stream->ctx;
     r = ctx->request;
-    c = r->connection;
 
-    stream->failed = 1;
+    while (!ngx_queue_empty(&stream->parts)) {
+        part = ngx_queue_data(ngx_queue_last(&stream->parts),
+                              ngx_http_rcache_stream_part_t, queue);
+
+        if (part->n < n) {
+            break;
+        }
+
+        ngx_queue_remove(&part->queue);
+        stream->nparts--;
+
+        ngx_http_rcache_stream_release(part);
+    }
+
+    stream->next = n;
+
+    if (stream->lost) {
+        return;
+    }
+
+    stream->lost = 1;
     ctx->reason = reason;
 
-    ngx_log_error(NGX_LOG_WARN, c->log, 0,
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                   "redis \"%V\" failed to give all of \"%V\", whose response "
                   "has begun: %V", &ctx->zone->conf.url, &ctx->redis_key,
                   rcache_reason_name(reason));
@@ -797,6 +840,79 @@ ngx_http_rcache_stream_failed(ngx_http_rcache_stream_t *stream,
 
         ngx_http_rcache_segments_drop(ctx->zone, key, &ctx->seen);
     }
+
+    if (ngx_http_rcache_resume_create(r, ctx) != NGX_OK) {
+        stream->failed = 1;
+        ngx_http_rcache_stream_cut(r);
+    }
+}
+
+
+/* all in front of what is lost is with the filters */
+
+static ngx_int_t
+ngx_http_rcache_stream_resume(ngx_http_rcache_stream_t *stream)
+{
+    ngx_int_t               rc;
+    ngx_http_rcache_ctx_t  *ctx;
+
+    ctx = stream->ctx;
+
+    stream->resumed = 1;
+
+    rc = ngx_http_rcache_resume_start(ctx->request, ctx,
+                                      (uint64_t) stream->next
+                                      * stream->segments.size, stream->last);
+    if (rc != NGX_OK) {
+        stream->failed = 1;
+        ngx_http_rcache_stream_cut(ctx->request);
+    }
+
+    return rc;
+}
+
+
+/* the end of a body that came from elsewhere */
+
+ngx_int_t
+ngx_http_rcache_stream_end(ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_buf_t           *b;
+    ngx_chain_t          out;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    ctx->state = NGX_HTTP_RCACHE_PASS;
+    r->buffered &= ~NGX_HTTP_RCACHE_STREAM_BUFFERED;
+
+    return ngx_http_rcache_pass_body(r, ctx, &out, 1);
+}
+
+
+/*
+ * The client is to see that there is no more: the connection is closed by
+ * whoever gets NGX_ERROR, or finds c->error.
+ */
+
+void
+ngx_http_rcache_stream_cut(ngx_http_request_t *r)
+{
+    struct linger      linger;
+    ngx_connection_t  *c;
+
+    c = r->connection;
 
     if (r->main->http_version < NGX_HTTP_VERSION_20
         && r->main->headers_out.content_length_n == -1
