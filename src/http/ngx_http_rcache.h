@@ -794,6 +794,8 @@ typedef struct {
 ngx_int_t ngx_http_rcache_acquire_command(ngx_http_rcache_op_t *op,
     ngx_str_t *key, ngx_str_t *lock, ngx_str_t *token, ngx_msec_t age,
     ngx_str_t *seen);
+ngx_int_t ngx_http_rcache_renew_command(ngx_http_rcache_op_t *op,
+    ngx_str_t *lock, ngx_str_t *token, ngx_msec_t age);
 ngx_int_t ngx_http_rcache_leave_command(ngx_http_rcache_op_t *op,
     ngx_str_t *lock, ngx_str_t *token, u_char mark, ngx_msec_t keep);
 ngx_int_t ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
@@ -829,6 +831,10 @@ void ngx_http_rcache_flight_expect(ngx_http_rcache_ctx_t *ctx);
 /* the request goes: it waits no more, or leads no more */
 
 void ngx_http_rcache_flight_quit(ngx_http_rcache_ctx_t *ctx);
+
+/* more of the response has come to the one who leads */
+
+void ngx_http_rcache_flight_moved(ngx_http_rcache_ctx_t *ctx);
 
 /* there are others in this worker who want what this one fetches */
 

@@ -524,6 +524,8 @@ ngx_http_rcache_capture_body(ngx_http_request_t *r,
 
     last = ngx_http_rcache_is_last(r, in);
 
+    ngx_http_rcache_flight_moved(ctx);
+
     /* before the next filter consumes the buffers */
 
     reason = ctx->check ? ngx_http_rcache_check_feed(r, ctx->check, in)

@@ -476,6 +476,21 @@ ngx_http_rcache_flight_lead(ngx_http_rcache_flight_t *flight,
         ctx->token.len = flight->token.len;
     }
 
+    ngx_http_rcache_flight_extend(flight);
+}
+
+
+/*
+ * Looked at three times until it would be over, so that one that is renewed
+ * never comes near its end.
+ */
+
+void
+ngx_http_rcache_flight_extend(ngx_http_rcache_flight_t *flight)
+{
+    flight->moved = 0;
+    flight->expires = ngx_current_msec + flight->age;
+
     if (flight->placed) {
         flight->placed = ngx_http_rcache_flights_renew(flight->zone->flights,
                                                        flight->hash,
@@ -483,7 +498,16 @@ ngx_http_rcache_flight_lead(ngx_http_rcache_flight_t *flight,
                                                        flight->age);
     }
 
-    ngx_add_timer(&flight->timer, flight->age);
+    ngx_add_timer(&flight->timer, flight->age / 3 + 1);
+}
+
+
+void
+ngx_http_rcache_flight_moved(ngx_http_rcache_ctx_t *ctx)
+{
+    if (ctx->leader) {
+        ctx->flight->moved = 1;
+    }
 }
 
 
@@ -633,6 +657,13 @@ ngx_http_rcache_flight_store(ngx_http_rcache_ctx_t *ctx)
 
     flight->leader = NULL;
     flight->state = NGX_HTTP_RCACHE_FLIGHT_STORING;
+
+    if (flight->timer.timer_set) {
+
+        /* it would be left as it is, if it is near enough */
+
+        ngx_del_timer(&flight->timer);
+    }
 
     ngx_add_timer(&flight->timer, flight->budget);
 

@@ -58,6 +58,7 @@ struct ngx_http_rcache_flight_s {
     ngx_uint_t                       seq;       /* of our place */
 
     ngx_msec_t                       age;
+    ngx_msec_t                       expires;   /* of our lock, and place */
     ngx_msec_t                       budget;
     ngx_msec_t                       hit_for_miss;
     ngx_msec_t                       pause;
@@ -88,6 +89,8 @@ struct ngx_http_rcache_flight_s {
     unsigned                         expected:1; /* asks, but nobody may need
                                                     it */
     unsigned                         voided:1;
+    unsigned                         moved:1;   /* bytes have arrived since it
+                                                   was renewed */
 };
 
 
@@ -107,6 +110,9 @@ void ngx_http_rcache_flight_land(ngx_http_rcache_flight_t *flight,
 /* the same turn does: for a payload that may be gone at its end */
 void ngx_http_rcache_flight_now(ngx_http_rcache_flight_t *flight);
 
+/* the leader has its lock, and its place, for another while */
+void ngx_http_rcache_flight_extend(ngx_http_rcache_flight_t *flight);
+
 /* the leader takes too long: another one is to lead those who wait */
 void ngx_http_rcache_flight_overtake(ngx_http_rcache_flight_t *flight);
 
@@ -122,6 +128,9 @@ ngx_http_rcache_turn_e ngx_http_rcache_flight_enter(
 
 /* the ring of all instances; NGX_DECLINED: Redis cannot be asked */
 ngx_int_t ngx_http_rcache_flight_ask(ngx_http_rcache_flight_t *flight);
+
+/* the lock in Redis is ours for another while, if it still is */
+void ngx_http_rcache_flight_renew(ngx_http_rcache_flight_t *flight);
 
 /* gives the lock in Redis back, if it is ours */
 void ngx_http_rcache_flight_unlock(ngx_http_rcache_flight_t *flight,

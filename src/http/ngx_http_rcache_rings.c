@@ -22,9 +22,12 @@ static void ngx_http_rcache_flight_follow(ngx_http_rcache_flight_t *flight,
 static void ngx_http_rcache_flight_get(ngx_http_rcache_flight_t *flight);
 static void ngx_http_rcache_flight_got(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
+static void ngx_http_rcache_flight_leading(ngx_http_rcache_flight_t *flight);
 static void ngx_http_rcache_flight_unpack(ngx_http_rcache_flight_t *flight,
     ngx_str_t *payload);
 static void ngx_http_rcache_flight_free(void *data);
+static void ngx_http_rcache_flight_send(ngx_http_rcache_flight_t *flight,
+    ngx_http_rcache_op_t *op);
 
 
 /* the ring of the instance */
@@ -419,7 +422,7 @@ ngx_http_rcache_flight_timeout(ngx_event_t *ev)
         return;
 
     case NGX_HTTP_RCACHE_FLIGHT_LEADING:
-        ngx_http_rcache_flight_overtake(flight);
+        ngx_http_rcache_flight_leading(flight);
         return;
 
     case NGX_HTTP_RCACHE_FLIGHT_STORING:
@@ -445,6 +448,31 @@ ngx_http_rcache_flight_timeout(ngx_event_t *ev)
     default:
         return;
     }
+}
+
+
+/* as long as the response arrives nobody else is to fetch it */
+
+static void
+ngx_http_rcache_flight_leading(ngx_http_rcache_flight_t *flight)
+{
+    ngx_msec_int_t  left;
+
+    if (flight->moved && !flight->voided) {
+        ngx_http_rcache_flight_extend(flight);
+        ngx_http_rcache_flight_renew(flight);
+        return;
+    }
+
+    left = (ngx_msec_int_t) (flight->expires - ngx_current_msec);
+
+    if (left > 0) {
+        ngx_add_timer(&flight->timer,
+                      ngx_min((ngx_msec_t) left, flight->age / 3 + 1));
+        return;
+    }
+
+    ngx_http_rcache_flight_overtake(flight);
 }
 
 
@@ -608,6 +636,42 @@ ngx_http_rcache_flight_unlock(ngx_http_rcache_flight_t *flight, u_char mark,
         return;
     }
 
+    ngx_http_rcache_flight_send(flight, op);
+}
+
+
+/* nor does anyone here: if it is lost, the store finds out */
+
+void
+ngx_http_rcache_flight_renew(ngx_http_rcache_flight_t *flight)
+{
+    ngx_http_rcache_op_t  *op;
+
+    if (!flight->locked) {
+        return;
+    }
+
+    op = ngx_http_rcache_op_create(1024 + flight->key.len, ngx_cycle->log);
+    if (op == NULL) {
+        return;
+    }
+
+    if (ngx_http_rcache_renew_command(op, &flight->node.str, &flight->token,
+                                      flight->age)
+        != NGX_OK)
+    {
+        ngx_destroy_pool(op->pool);
+        return;
+    }
+
+    ngx_http_rcache_flight_send(flight, op);
+}
+
+
+static void
+ngx_http_rcache_flight_send(ngx_http_rcache_flight_t *flight,
+    ngx_http_rcache_op_t *op)
+{
     op->lane = NGX_HTTP_RCACHE_LANE_LOOKUP;
     op->command = RCACHE_COMMAND_LOCK;
     op->max_reply = 1024;

@@ -43,6 +43,14 @@ static ngx_str_t  ngx_http_rcache_script_acquire = ngx_string(
 );
 
 
+/* KEYS: lock.  ARGV: token, its time in ms.  0: it is not ours any more. */
+
+static ngx_str_t  ngx_http_rcache_script_renew = ngx_string(
+    "if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 end "
+    "return redis.call('PEXPIRE',KEYS[1],ARGV[2])"
+);
+
+
 /*
  * KEYS: lock.  ARGV: token, what is published, the time in ms that it stays
  * as a mark.
@@ -141,6 +149,25 @@ ngx_http_rcache_acquire_command(ngx_http_rcache_op_t *op, ngx_str_t *key,
     argv[7] = *seen;
 
     return ngx_http_rcache_op_command(op, argv, 8, NULL);
+}
+
+
+ngx_int_t
+ngx_http_rcache_renew_command(ngx_http_rcache_op_t *op, ngx_str_t *lock,
+    ngx_str_t *token, ngx_msec_t age)
+{
+    u_char     buf[NGX_INT_T_LEN];
+    ngx_str_t  argv[6];
+
+    ngx_str_set(&argv[0], "EVAL");
+    argv[1] = ngx_http_rcache_script_renew;
+    ngx_str_set(&argv[2], "1");
+    argv[3] = *lock;
+    argv[4] = *token;
+    argv[5].data = buf;
+    argv[5].len = ngx_sprintf(buf, "%M", age) - buf;
+
+    return ngx_http_rcache_op_command(op, argv, 6, NULL);
 }
 
 
