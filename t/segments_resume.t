@@ -148,7 +148,7 @@ sub fetches {
 # cut at any segment, behind the first
 
 for my $location ('/', '/unbuffered/', '/kept/', '/files/', '/memory/',
-                  '/captured/', '/threads/', '/rate/')
+                  '/captured/', '/rate/')
 {
     for my $n ($location eq '/' ? 1 .. 3 : (), 9, $count - 1) {
         my $uri = "${location}good";
@@ -173,9 +173,7 @@ is($nginx->get('/good')->verdict, 'MISS -', 'the next one is a miss');
 
 # a slow client, and a segment that is evicted meanwhile
 
-for my $location ('/', '/unbuffered/', '/kept/', '/files/', '/memory/',
-                  '/threads/')
-{
+for my $location ('/', '/unbuffered/', '/kept/', '/files/', '/memory/') {
     my $uri = "${location}good";
     fill($uri);
 
@@ -186,6 +184,21 @@ for my $location ('/', '/unbuffered/', '/kept/', '/files/', '/memory/',
     is(md5_hex($r->body), $whole, 'and is');
     is($origin->latest($uri)->header('Range'), range($count - 6, $size),
        'the rest was asked for');
+}
+
+
+# two requests cannot have one output where nginx leaves it to threads
+
+{
+    my $uri = '/threads/good';
+    fill($uri);
+    my $asked = $origin->count($uri);
+
+    my $c = start($uri, 100_000);
+    spoil($uri, $count - 6, 'gone');
+    my $r = $c->response();
+    ok(!$r->complete, "$uri: it is cut");
+    is($origin->count($uri), $asked, 'and the rest was not asked for');
 }
 
 

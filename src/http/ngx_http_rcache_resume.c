@@ -106,6 +106,19 @@ ngx_http_rcache_resumable(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
+#if (NGX_HAVE_FILE_AIO || NGX_THREADS)
+
+    /*
+     * What nginx has a thread or the kernel do is one thing at a time for a
+     * request, and here two requests have one output.
+     */
+
+    if (clcf->aio != NGX_HTTP_AIO_OFF) {
+        return 0;
+    }
+
+#endif
+
     /* a slice is a range already; static files have no handler */
 
     return rlcf->body.resume
@@ -463,19 +476,11 @@ ngx_http_rcache_resume_output(void *data, ngx_chain_t *in)
 {
     ngx_http_request_t *r = data;
 
-    ngx_int_t               rc;
-    ngx_http_request_t     *sr;
     ngx_http_rcache_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
 
-    sr = ctx->resume->request;
-
-    rc = ngx_http_output_filter(sr, in);
-
-    sr->upstream->pipe->aio = r->aio;
-
-    return rc;
+    return ngx_http_output_filter(ctx->resume->request, in);
 }
 
 
