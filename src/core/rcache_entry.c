@@ -530,7 +530,7 @@ rcache_entry_soften(u_char *front, size_t len, int64_t until,
 
     created = (int64_t) rcache_get64(front + RCACHE_ENTRY_AT_CREATED);
 
-    if (created < 0) {
+    if (created < 0 || until < 0) {
         return RCACHE_DECLINED;
     }
 

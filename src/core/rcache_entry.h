@@ -190,7 +190,7 @@ int rcache_entry_peek(rcache_entry_t *e, u_char *data, size_t len);
  * Cuts the lifetime of an entry, of which front is all in front of the body,
  * and signs it anew if there are secrets.  RCACHE_OK; RCACHE_DONE: it is no
  * longer as it is; RCACHE_DECLINED: it is damaged, or not signed by one of
- * these, or is signed and nothing is known of secrets.
+ * these, or is signed and nothing is known of secrets; or until is negative.
  */
 
 int rcache_entry_soften(u_char *front, size_t len, int64_t until,

@@ -1132,6 +1132,11 @@ soften(void **state)
             assert_int_equal(rcache_entry_verify(&d, &other), RCACHE_OK);
         }
 
+        /* no time, which would be out of range when it is subtracted */
+
+        assert_int_equal(rcache_entry_soften(p, n, INT64_MIN, &secrets),
+                         RCACHE_DECLINED);
+
         /* before it came */
 
         assert_int_equal(rcache_entry_soften(p, n, e.created - 1000,
