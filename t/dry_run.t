@@ -301,6 +301,7 @@ get('/reval/new', say => 'Cache-Control: max-age=1|ETag: "x"');
 RCache::Entry->wait_stale($redis, 'api:{/reval/new}:d');
 get('/reval/same', say => 'Cache-Control: max-age=600|ETag: W/"x"');
 get('/reval/new', say => 'Cache-Control: max-age=600|ETag: "y"');
+renewed('/reval/same', '/reval/new');
 get("/reval/$_") for qw(same new);
 predicted('reval', { miss => 2, revalidated => 1, expired => 1, hit => 2 },
           'what has expired, the same and another');
@@ -316,6 +317,7 @@ get('/stale/a', say => 'Cache-Control: max-age=1');
 get('/stale/b', say => 'Cache-Control: max-age=1');
 RCache::Entry->wait_stale($redis, 'api:{/stale/b}:d');
 get('/stale/a', say => 'Cache-Control: max-age=600');
+renewed('/stale/a');
 get('/stale/a');
 get('/stale/b', 'X-Status' => 503);
 predicted('stale', { miss => 2, stale => 2, hit => 1 },
@@ -460,6 +462,20 @@ sub settled {
     };
 
     return $label;
+}
+
+
+# What a request leaves behind is in Redis a little after the client is gone.
+
+sub renewed {
+    for my $uri (@_) {
+        wait_for {
+            my $e = RCache::Entry->read($redis, "api:{$uri}:d");
+            $e && $e->{lifetime} > 100_000;
+        } or die "the fingerprint of $uri is not renewed\n";
+    }
+
+    return;
 }
 
 
