@@ -25,8 +25,8 @@ cd "$root"
 [ $# -gt 0 ] || set -- t/
 
 # Tests wait most of the time, but some start a dozen of processes, and three of
-# them at once may be more than a busy machine has time for.  So what fails is run once more, alone, and
-# is told; what fails then has failed.
+# them at once may be more than a busy machine has time for.  So what fails is
+# run once more, alone, and is told; what fails then has failed.
 
 rm -f .prove
 

@@ -111,8 +111,11 @@ my $products = RCache::Status->label('products', $nginx);
 my $hits = $products->{requests}{hit};
 my $all = $hits + $products->{requests}{miss};
 
-is(row('products')->[3], sprintf('%.1f %%', 100 * $hits / $all),
-   'its hit ratio');
+my ($ratio) = row('products')->[3] =~ /^(\d+\.\d) %$/;
+
+# 96.25 is 96.3 to some, and 96.2 to others
+
+cmp_ok(abs($ratio - 100 * $hits / $all), '<', 0.0501, 'its hit ratio');
 is(row('products')->[1], 'earning', 'it earns');
 like(row('products')->[-1], qr/ were hits; a hit takes .+, a fetch .+; up/,
      'and the page tells why');

@@ -35,9 +35,9 @@
 
 /* keys of a step; replies in bytes */
 
-#define NGX_HTTP_RCACHE_WALK_COUNT   100
+#define NGX_HTTP_RCACHE_WALK_COUNT   50
 #define NGX_HTTP_RCACHE_WALK_MIN     10
-#define NGX_HTTP_RCACHE_WALK_MAX     200
+#define NGX_HTTP_RCACHE_WALK_MAX     50
 #define NGX_HTTP_RCACHE_WALK_REPLY   (8 * 1024 * 1024)
 
 /* microseconds that a worker may be busy with the keys of a step */
@@ -542,7 +542,7 @@ ngx_http_rcache_walk_stepped(ngx_http_rcache_walk_t *walk)
 
     took = ngx_current_msec - walk->began;
 
-    ngx_http_rcache_walk_pause(walk, ngx_min(2 * took + 1,
+    ngx_http_rcache_walk_pause(walk, ngx_min(3 * took + 3,
                                              NGX_HTTP_RCACHE_WALK_RETRY));
 }
 
