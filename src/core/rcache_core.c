@@ -48,6 +48,28 @@ rcache_equal(const u_char *a, const u_char *b, size_t len)
 
 
 int
+rcache_number(uint64_t *n, const u_char **p, const u_char *last)
+{
+    u_char         ch;
+    const u_char  *start;
+
+    *n = 0;
+
+    for (start = *p; *p < last && **p >= '0' && **p <= '9'; (*p)++) {
+        ch = (u_char) (**p - '0');
+
+        if (*n > (UINT64_MAX - ch) / 10) {
+            return RCACHE_ERROR;
+        }
+
+        *n = *n * 10 + ch;
+    }
+
+    return (*p == start) ? RCACHE_ERROR : RCACHE_OK;
+}
+
+
+int
 rcache_str_listed(const rcache_str_t *list, const rcache_str_t *name)
 {
     u_char        *p, *last;

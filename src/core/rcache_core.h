@@ -93,6 +93,13 @@ rcache_str_is(const rcache_str_t *s, const char *literal)
 }
 
 /*
+ * The decimal digits at *p, which is moved behind them.  RCACHE_OK,
+ * RCACHE_ERROR: there are none, or they are more than fit.
+ */
+
+int rcache_number(uint64_t *n, const u_char **p, const u_char *last);
+
+/*
  * True if a list of tokens, RFC 9110, 5.6.1, names it, in any case.  Whatever
  * is no token separates.
  */

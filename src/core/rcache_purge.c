@@ -34,8 +34,6 @@
 static int rcache_purges_pattern(rcache_purges_t *purges,
     const rcache_purge_id_t *id, const rcache_field_t *field, int soft,
     uint64_t purged);
-static int rcache_purge_number(uint64_t *n, const u_char **p,
-    const u_char *last);
 static void rcache_purges_raise(uint64_t *p, uint64_t position);
 static void rcache_purges_put(rcache_purges_t *purges,
     rcache_purge_kind_e kind, const rcache_str_t *value, uint64_t position,
@@ -87,38 +85,16 @@ rcache_purge_id(rcache_purge_id_t *id, const rcache_str_t *s)
     p = s->data;
     last = p + s->len;
 
-    if (rcache_purge_number(&id->ms, &p, last) != RCACHE_OK
+    if (rcache_number(&id->ms, &p, last) != RCACHE_OK
         || p == last
         || *p++ != '-'
-        || rcache_purge_number(&id->seq, &p, last) != RCACHE_OK
+        || rcache_number(&id->seq, &p, last) != RCACHE_OK
         || p != last)
     {
         return RCACHE_ERROR;
     }
 
     return RCACHE_OK;
-}
-
-
-static int
-rcache_purge_number(uint64_t *n, const u_char **p, const u_char *last)
-{
-    u_char         ch;
-    const u_char  *start;
-
-    *n = 0;
-
-    for (start = *p; *p < last && **p >= '0' && **p <= '9'; (*p)++) {
-        ch = (u_char) (**p - '0');
-
-        if (*n > (UINT64_MAX - ch) / 10) {
-            return RCACHE_ERROR;
-        }
-
-        *n = *n * 10 + ch;
-    }
-
-    return (*p == start) ? RCACHE_ERROR : RCACHE_OK;
 }
 
 
@@ -184,7 +160,7 @@ rcache_purges_apply(rcache_purges_t *purges, const rcache_purge_id_t *id,
         } else if (rcache_str_is(&fields[i].name, "purged")) {
             value = &fields[i].value;
             p = value->data;
-            (void) rcache_purge_number(&purged, &p, p + value->len);
+            (void) rcache_number(&purged, &p, p + value->len);
         }
     }
 

@@ -766,7 +766,7 @@ ngx_http_rcache_end(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
 static ngx_uint_t
 ngx_http_rcache_vain(ngx_http_rcache_ctx_t *ctx)
 {
-    return ctx->missed == RCACHE_REASON_REDIS_DOWN
+    return ctx->impatient
            && (ctx->zone->health->bad[NGX_HTTP_RCACHE_HEALTH_CONNECT]
                || ngx_http_rcache_redis_slow(ctx->zone->redis))
            && !ngx_http_rcache_flight_awaited(ctx);

@@ -91,8 +91,6 @@ typedef struct {
 } ngx_http_rcache_follow_info_t;
 
 
-static void ngx_http_rcache_follow_notify(void *data, ngx_uint_t up,
-    ngx_str_t *why, ngx_msec_t retry);
 static void ngx_http_rcache_follow_timer_handler(ngx_event_t *ev);
 static void ngx_http_rcache_follow_beat(ngx_http_rcache_follow_t *follow);
 static ngx_int_t ngx_http_rcache_follow_send(ngx_http_rcache_follow_t *follow,
@@ -158,7 +156,9 @@ ngx_http_rcache_follow_init(ngx_cycle_t *cycle, void *data)
 
     follow->conf = zone->conf;
     follow->conf.timeout += NGX_HTTP_RCACHE_FOLLOW_BLOCK;
-    follow->conf.notify = ngx_http_rcache_follow_notify;
+    /* that Redis is gone is for those to tell who need it */
+
+    follow->conf.notify = NULL;
 
     follow->redis = ngx_http_rcache_redis_create(cycle, &follow->conf);
     if (follow->redis == NULL) {
@@ -187,19 +187,6 @@ ngx_http_rcache_follow_init(ngx_cycle_t *cycle, void *data)
     ngx_add_timer(&follow->timer, 1);
 
     return ngx_http_rcache_walk_init(cycle, zone);
-}
-
-
-/* that Redis is gone is for those to tell who need it */
-
-static void
-ngx_http_rcache_follow_notify(void *data, ngx_uint_t up, ngx_str_t *why,
-    ngx_msec_t retry)
-{
-    (void) data;
-    (void) up;
-    (void) why;
-    (void) retry;
 }
 
 

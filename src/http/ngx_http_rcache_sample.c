@@ -43,7 +43,6 @@ static void ngx_http_rcache_sample_size(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
 static void ngx_http_rcache_sample_scanned(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
-static uint64_t ngx_http_rcache_sample_cursor(ngx_str_t *s);
 static ngx_uint_t ngx_http_rcache_sample_is(ngx_http_rcache_zone_t *zone,
     ngx_http_rcache_reply_t *key);
 static void ngx_http_rcache_sample_weighed(ngx_http_rcache_op_t *op,
@@ -223,9 +222,10 @@ ngx_http_rcache_sample_scanned(ngx_http_rcache_op_t *op,
 {
     ngx_http_rcache_sampler_t *sampler = op->data;
 
-    uint64_t                  matched;
+    uint64_t                  matched, cursor;
     ngx_int_t                 i, step;
     ngx_str_t                 argv[3];
+    const u_char             *p;
     ngx_http_rcache_zone_t   *zone;
     ngx_http_rcache_reply_t  *keys;
 
@@ -250,10 +250,17 @@ ngx_http_rcache_sample_scanned(ngx_http_rcache_op_t *op,
         matched += ngx_http_rcache_sample_is(zone, keys->element[i]);
     }
 
+    p = reply->element[0]->str.data;
+
+    if (rcache_number(&cursor, &p, p + reply->element[0]->str.len)
+        != RCACHE_OK)
+    {
+        return;
+    }
+
     ngx_shmtx_lock(&sampler->pool->mutex);
 
-    zone->health->sample.cursor =
-                         ngx_http_rcache_sample_cursor(&reply->element[0]->str);
+    zone->health->sample.cursor = cursor;
 
     rcache_sample_add(&zone->health->sample.sample,
                       sampler->keys * sampler->masters,
@@ -280,25 +287,6 @@ ngx_http_rcache_sample_scanned(ngx_http_rcache_op_t *op,
                                         ngx_http_rcache_sample_weighed);
         }
     }
-}
-
-
-static uint64_t
-ngx_http_rcache_sample_cursor(ngx_str_t *s)
-{
-    size_t    i;
-    uint64_t  n;
-
-    for (n = 0, i = 0; i < s->len; i++) {
-
-        if (s->data[i] < '0' || s->data[i] > '9') {
-            return 0;
-        }
-
-        n = n * 10 + (s->data[i] - '0');
-    }
-
-    return n;
 }
 
 

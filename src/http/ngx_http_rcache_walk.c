@@ -429,8 +429,8 @@ ngx_http_rcache_walk_scanned(ngx_http_rcache_op_t *op,
 {
     ngx_http_rcache_walk_t *walk = op->data;
 
-    ngx_str_t   *cursor;
-    ngx_uint_t   i, took;
+    ngx_uint_t     took;
+    const u_char  *cursor;
 
     if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
         ngx_http_rcache_walk_over(walk, reply);
@@ -447,18 +447,15 @@ ngx_http_rcache_walk_scanned(ngx_http_rcache_op_t *op,
         return;
     }
 
-    cursor = &reply->element[0]->str;
-    walk->next = 0;
+    cursor = reply->element[0]->str.data;
 
-    for (i = 0; i < cursor->len; i++) {
-
-        if (cursor->data[i] < '0' || cursor->data[i] > '9') {
-            ngx_http_rcache_walk_refuse(walk, reply);
-            ngx_http_rcache_walk_over(walk, reply);
-            return;
-        }
-
-        walk->next = walk->next * 10 + (cursor->data[i] - '0');
+    if (rcache_number(&walk->next, &cursor,
+                      cursor + reply->element[0]->str.len)
+        != RCACHE_OK)
+    {
+        ngx_http_rcache_walk_refuse(walk, reply);
+        ngx_http_rcache_walk_over(walk, reply);
+        return;
     }
 
     took = ngx_http_rcache_walk_usec();
@@ -498,22 +495,21 @@ ngx_http_rcache_walk_stepped(ngx_http_rcache_walk_t *walk)
     ngx_msec_t                      took;
     ngx_http_rcache_purges_walk_t  *place;
 
-    if (walk->failed) {
-        ngx_http_rcache_walk_pause(walk, walk->refused
-                                         ? NGX_HTTP_RCACHE_WALK_REFUSED
-                                         : NGX_HTTP_RCACHE_WALK_RETRY);
-        return;
-    }
-
     place = &walk->purges->walk;
 
     ngx_shmtx_lock(walk->mutex);
 
-    if (place->upto == walk->upto && place->master) {
+    if (place->upto == walk->upto) {
+
+        /* also if the rest of the step failed, and is done once more */
+
+        place->purged += walk->purged;
+    }
+
+    if (!walk->failed && place->upto == walk->upto && place->master) {
         place->cursor = walk->next;
         place->asked += walk->count;
         place->looked += walk->looked;
-        place->purged += walk->purged;
 
         if (place->keys) {
             place->percent = (ngx_uint_t) ngx_min(place->asked * 100
@@ -534,6 +530,13 @@ ngx_http_rcache_walk_stepped(ngx_http_rcache_walk_t *walk)
     over = (place->master > place->masters);
 
     ngx_shmtx_unlock(walk->mutex);
+
+    if (walk->failed) {
+        ngx_http_rcache_walk_pause(walk, walk->refused
+                                         ? NGX_HTTP_RCACHE_WALK_REFUSED
+                                         : NGX_HTTP_RCACHE_WALK_RETRY);
+        return;
+    }
 
     if (over && walk->conf.read_from != NGX_HTTP_RCACHE_READ_MASTER) {
         ngx_http_rcache_walk_pause(walk, NGX_HTTP_RCACHE_WALK_BEHIND);

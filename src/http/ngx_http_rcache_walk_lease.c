@@ -169,24 +169,22 @@ ngx_http_rcache_walk_claimed(ngx_http_rcache_op_t *op,
 static void
 ngx_http_rcache_walk_elsewhere(ngx_http_rcache_walk_t *walk, ngx_str_t *says)
 {
-    u_char      *p, *last;
-    uint64_t     n[3];
-    ngx_uint_t   i;
+    uint64_t       n[3];
+    ngx_uint_t     i;
+    const u_char  *p, *last;
 
     walk->leased = 0;
 
     p = says->data + ngx_min(says->len, NGX_HTTP_RCACHE_WALK_TOKEN);
     last = says->data + says->len;
 
-    for (i = 0; i < 3; i++) {
-        n[i] = 0;
+    ngx_memzero(n, sizeof(n));
 
-        if (p < last && *p == ' ') {
-            p++;
-        }
+    for (i = 0; i < 3 && p < last && *p == ' '; i++) {
+        p++;
 
-        for ( /* void */ ; p < last && *p >= '0' && *p <= '9'; p++) {
-            n[i] = n[i] * 10 + (*p - '0');
+        if (rcache_number(&n[i], &p, last) != RCACHE_OK) {
+            break;
         }
     }
 

@@ -21,8 +21,6 @@
 #define NGX_HTTP_RCACHE_WALK_QUEUE    2048
 
 
-static void ngx_http_rcache_walk_notify(void *data, ngx_uint_t up,
-    ngx_str_t *why, ngx_msec_t retry);
 static void ngx_http_rcache_walk_connected(void *data, ngx_int_t n);
 static void ngx_http_rcache_walk_server(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
@@ -43,7 +41,7 @@ ngx_http_rcache_walk_open(ngx_http_rcache_walk_t *walk)
                                  NGX_HTTP_RCACHE_WALK_TIMEOUT);
     walk->conf.slow = 0;
     walk->conf.queue = ngx_max(walk->conf.queue, NGX_HTTP_RCACHE_WALK_QUEUE);
-    walk->conf.notify = ngx_http_rcache_walk_notify;
+    walk->conf.notify = NULL;
     walk->conf.connected = ngx_http_rcache_walk_connected;
     walk->conf.data = walk;
 
@@ -51,17 +49,6 @@ ngx_http_rcache_walk_open(ngx_http_rcache_walk_t *walk)
                                                &walk->conf);
 
     return walk->redis ? NGX_OK : NGX_ERROR;
-}
-
-
-static void
-ngx_http_rcache_walk_notify(void *data, ngx_uint_t up, ngx_str_t *why,
-    ngx_msec_t retry)
-{
-    (void) data;
-    (void) up;
-    (void) why;
-    (void) retry;
 }
 
 

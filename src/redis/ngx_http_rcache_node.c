@@ -286,7 +286,9 @@ ngx_http_rcache_node_notify(ngx_http_rcache_node_t *node, ngx_uint_t up,
 
     rcf = node->redis->conf;
 
-    rcf->notify(rcf->data, up, why, retry);
+    if (rcf->notify) {
+        rcf->notify(rcf->data, up, why, retry);
+    }
 }
 
 

@@ -155,7 +155,8 @@ typedef struct {
      * retry is in how many milliseconds a new attempt is due) and when a
      * handshake succeeds after that (up is 1, why is empty).  Once a change
      * of state.  May be called from inside any function of this room; why
-     * holds no credential and is valid for the time of the call.
+     * holds no credential and is valid for the time of the call.  NULL:
+     * nobody is told.
      */
     void                     (*notify)(void *data, ngx_uint_t up,
                                    ngx_str_t *why, ngx_msec_t retry);
