@@ -29,7 +29,11 @@
 
 #define NGX_HTTP_RCACHE_WALK_DELAY  3000
 
-/* before it is said to be over, where replicas are read: they may be behind */
+/*
+ * Before it is said to be over: where replicas are read they may be behind, and
+ * a cluster is asked whether slots have moved, which nobody else need have
+ * noticed; longer than a map is taken for new.
+ */
 
 #define NGX_HTTP_RCACHE_WALK_BEHIND  2000
 
@@ -196,7 +200,14 @@ ngx_http_rcache_walk_handler(ngx_event_t *ev)
         return;
     }
 
-    if (place.master > masters) {
+    if (place.master > masters && !walk->mapped) {
+        walk->mapped = 1;
+
+        ngx_http_rcache_redis_refresh(walk->redis);
+        ngx_http_rcache_walk_pause(walk, place.version
+                                         ? NGX_HTTP_RCACHE_WALK_RETRY : 1);
+
+    } else if (place.master > masters) {
         ngx_http_rcache_walk_finish(walk);
 
     } else if (!walk->checked) {
@@ -538,7 +549,12 @@ ngx_http_rcache_walk_stepped(ngx_http_rcache_walk_t *walk)
         return;
     }
 
-    if (over && walk->conf.read_from != NGX_HTTP_RCACHE_READ_MASTER) {
+    walk->mapped = 0;
+
+    if (over
+        && (walk->conf.topology == NGX_HTTP_RCACHE_TOPOLOGY_CLUSTER
+            || walk->conf.read_from != NGX_HTTP_RCACHE_READ_MASTER))
+    {
         ngx_http_rcache_walk_pause(walk, NGX_HTTP_RCACHE_WALK_BEHIND);
         return;
     }

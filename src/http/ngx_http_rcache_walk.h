@@ -46,6 +46,8 @@ typedef struct {
     uint64_t                        run;        /* of the server, 0: unknown */
 
     unsigned                        failed:1;
+    unsigned                        mapped:1;   /* the cluster was asked about
+                                                   behind the last step */
     unsigned                        checked:1;  /* the server is the one that
                                                    the cursor is of */
     unsigned                        refused:1;  /* that is logged */

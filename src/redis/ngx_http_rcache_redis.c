@@ -139,6 +139,15 @@ ngx_http_rcache_redis_version(ngx_http_rcache_redis_t *redis)
 }
 
 
+void
+ngx_http_rcache_redis_refresh(ngx_http_rcache_redis_t *redis)
+{
+    if (redis->cluster) {
+        ngx_http_rcache_slots_refresh(redis->cluster);
+    }
+}
+
+
 size_t
 ngx_http_rcache_redis_shared_size(ngx_http_rcache_redis_conf_t *rcf)
 {

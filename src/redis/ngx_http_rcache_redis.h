@@ -341,6 +341,10 @@ ngx_uint_t ngx_http_rcache_redis_masters(ngx_http_rcache_redis_t *redis);
 
 ngx_uint_t ngx_http_rcache_redis_version(ngx_http_rcache_redis_t *redis);
 
+/* asks what the cluster is like now, unless that was done a moment ago */
+
+void ngx_http_rcache_redis_refresh(ngx_http_rcache_redis_t *redis);
+
 /*
  * True while the only server is left alone by this worker because it is gone,
  * so that a lookup need not even be made.  Of a cluster, and with sentinels, it
