@@ -19,7 +19,8 @@
 #               nostore  the same, of a response with no-store
 #   size      the only size of bodies that it can do
 #   extra     runs only if it is named by --contenders
-#   counts    what tells stored entries: redis, memcached or files
+#   counts    what tells stored entries: redis (all keys), entries (of this
+#             module alone), memcached or files
 #   gone      the backend is stopped before the cells are timed
 #
 # @dir@ is a folder of the contender in /dev/shm, @bench@ this folder, @lua@
@@ -233,7 +234,7 @@ EOC
 EOC
         status   => '$redis_proxy_cache_status',
         runs     => { nostore => 'MISS' },
-        counts   => 'redis',
+        counts   => 'entries',
     },
 
     {

@@ -304,6 +304,14 @@ sub counted {
         return Bench::Client::redis($s, 'DBSIZE') + $self->evicted();
     }
 
+    if ($how eq 'entries') {
+
+        # that a response cannot be cached is remembered in its lock's place
+
+        return Bench::Client::redis($s, 'EVAL',
+                                    "return #redis.call('KEYS','*}')", 0);
+    }
+
     if ($how eq 'memcached') {
         return Bench::Client::memcached_stats($s)->{total_items};
     }
