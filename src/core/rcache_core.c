@@ -32,11 +32,21 @@ const u_char  rcache_token[256] = {
 int
 rcache_equal(const u_char *a, const u_char *b, size_t len)
 {
-    size_t  i;
+    size_t    i;
+    uint64_t  one, two;
 
-    for (i = 0; i < len; i++) {
+    /* mostly both are written the same way */
 
-        /* mostly both are written the same way */
+    for (i = 0; len - i >= 8; i += 8) {
+        memcpy(&one, a + i, 8);
+        memcpy(&two, b + i, 8);
+
+        if (one != two) {
+            break;
+        }
+    }
+
+    for ( /* void */ ; i < len; i++) {
 
         if (a[i] != b[i] && rcache_lower(a[i]) != rcache_lower(b[i])) {
             return 0;

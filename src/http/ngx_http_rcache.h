@@ -679,14 +679,13 @@ ngx_int_t ngx_http_rcache_conditional(ngx_http_request_t *r,
 /*
  * ngx_http_rcache_head.c: r->headers_out to a message head and back.
  *
- * size: the bytes that write will write; NGX_DECLINED if they are over
- * RCACHE_HEAD_MAX or a header cannot be stored.  restore: the strings of
- * r->headers_out will point into the entry; NGX_DECLINED if the head is
- * malformed, r->headers_out is then to be cleaned; NGX_ERROR.
+ * bound: bytes, write needs no more.  write: where it ended; NULL if the head
+ * is longer than RCACHE_HEAD_MAX or a header cannot be stored.  restore: the
+ * strings of r->headers_out will point into the entry; NGX_DECLINED if the head
+ * is malformed, r->headers_out is then to be cleaned; NGX_ERROR.
  */
 
-ngx_int_t ngx_http_rcache_head_size(ngx_http_request_t *r,
-    rcache_response_t *resp, size_t *size);
+size_t ngx_http_rcache_head_bound(ngx_http_request_t *r);
 u_char *ngx_http_rcache_head_write(ngx_http_request_t *r,
     rcache_response_t *resp, u_char *p);
 ngx_int_t ngx_http_rcache_head_restore(ngx_http_request_t *r,

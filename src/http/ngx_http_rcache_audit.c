@@ -346,8 +346,7 @@ static ngx_int_t
 ngx_http_rcache_audit_names(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     ngx_str_t *names)
 {
-    u_char             *p, *last;
-    size_t              size;
+    u_char             *p, *end, *last;
     ngx_str_t           head;
     rcache_response_t   resp;
 
@@ -373,15 +372,15 @@ ngx_http_rcache_audit_names(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         p = ngx_cpymem(p, "Set-Cookie", sizeof("Set-Cookie") - 1);
     }
 
-    if (ngx_http_rcache_head_size(r, &resp, &size) == NGX_OK) {
+    head.data = ngx_pnalloc(r->pool, ngx_http_rcache_head_bound(r));
+    if (head.data == NULL) {
+        return NGX_ERROR;
+    }
 
-        head.data = ngx_pnalloc(r->pool, size);
-        if (head.data == NULL) {
-            return NGX_ERROR;
-        }
+    end = ngx_http_rcache_head_write(r, &resp, head.data);
 
-        head.len = ngx_http_rcache_head_write(r, &resp, head.data)
-                   - head.data;
+    if (end) {
+        head.len = end - head.data;
 
         if (p != names->data) {
             p = ngx_cpymem(p, ", ", 2);

@@ -75,7 +75,7 @@ ngx_http_rcache_capture_t *
 ngx_http_rcache_capture_create(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, rcache_reason_e *reason)
 {
-    size_t                      size;
+    u_char                     *p;
     int64_t                     delay, valid;
     ngx_buf_t                  *b;
     rcache_entry_t              entry;
@@ -131,12 +131,8 @@ ngx_http_rcache_capture_create(ngx_http_request_t *r,
         return NULL;
     }
 
-    if (ngx_http_rcache_head_size(r, &resp, &size) != NGX_OK) {
-        *reason = RCACHE_REASON_HEADERS;
-        return NULL;
-    }
-
-    capture = ngx_http_rcache_capture_alloc(r, ctx, &entry, size);
+    capture = ngx_http_rcache_capture_alloc(r, ctx, &entry,
+                                            ngx_http_rcache_head_bound(r));
     if (capture == NULL) {
         *reason = RCACHE_REASON_NO_MEMORY;
         return NULL;
@@ -145,7 +141,15 @@ ngx_http_rcache_capture_create(ngx_http_request_t *r,
     capture->ttl = ngx_http_rcache_ttl(r, ctx, &resp, &entry);
 
     b = capture->head->buf;
-    b->last = ngx_http_rcache_head_write(r, &resp, b->last);
+    p = ngx_http_rcache_head_write(r, &resp, b->last);
+
+    if (p == NULL) {
+        ngx_http_rcache_capture_drop(capture);
+        *reason = RCACHE_REASON_HEADERS;
+        return NULL;
+    }
+
+    b->last = p;
 
     capture->entry.head.data = b->pos;
     capture->entry.head.len = b->last - b->pos;

@@ -22,6 +22,7 @@ static void ngx_http_rcache_flight_lead(ngx_http_rcache_flight_t *flight,
     ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_flight_unlist(ngx_http_rcache_flight_t *flight);
 static void ngx_http_rcache_flight_quiet(ngx_http_rcache_flight_t *flight);
+static void ngx_http_rcache_flight_hush(ngx_http_rcache_flight_t *flight);
 static void ngx_http_rcache_flight_event(ngx_event_t *ev);
 
 
@@ -116,7 +117,7 @@ ngx_http_rcache_flight_open(ngx_http_rcache_ctx_t *ctx,
 
         f->state = NGX_HTTP_RCACHE_FLIGHT_BEHIND;
         ngx_queue_insert_tail(&f->zone->behind, &f->behind);
-        ngx_add_timer(&f->timer, NGX_HTTP_RCACHE_POLL_BEHIND);
+        ngx_http_rcache_flight_due(f, NGX_HTTP_RCACHE_POLL_BEHIND);
 
         return ctx->try ? NGX_HTTP_RCACHE_TURN_BUSY : turn;
 
@@ -435,7 +436,7 @@ ngx_http_rcache_flight_give(ngx_http_rcache_flight_t *flight)
     ngx_queue_t            *q;
     ngx_http_rcache_ctx_t  *ctx;
 
-    ngx_http_rcache_flight_quiet(flight);
+    ngx_http_rcache_flight_hush(flight);
 
     if (ngx_queue_empty(&flight->waiters)) {
 
@@ -498,7 +499,32 @@ ngx_http_rcache_flight_extend(ngx_http_rcache_flight_t *flight)
                                                        flight->age);
     }
 
-    ngx_add_timer(&flight->timer, flight->age / 3 + 1);
+    ngx_http_rcache_flight_due(flight, flight->age / 3 + 1);
+}
+
+
+/*
+ * A fetch sets its timer three times, and most are over before the first: one
+ * that is set already, and is not too late, stays, and is set again when it
+ * fires.
+ */
+
+void
+ngx_http_rcache_flight_due(ngx_http_rcache_flight_t *flight,
+    ngx_msec_t timeout)
+{
+    flight->due = ngx_current_msec + timeout;
+
+    if (flight->timer.timer_set) {
+
+        if ((ngx_msec_int_t) (flight->timer.timer.key - flight->due) <= 0) {
+            return;
+        }
+
+        ngx_del_timer(&flight->timer);
+    }
+
+    ngx_add_timer(&flight->timer, timeout);
 }
 
 
@@ -658,14 +684,7 @@ ngx_http_rcache_flight_store(ngx_http_rcache_ctx_t *ctx)
     flight->leader = NULL;
     flight->state = NGX_HTTP_RCACHE_FLIGHT_STORING;
 
-    if (flight->timer.timer_set) {
-
-        /* it would be left as it is, if it is near enough */
-
-        ngx_del_timer(&flight->timer);
-    }
-
-    ngx_add_timer(&flight->timer, flight->budget);
+    ngx_http_rcache_flight_due(flight, flight->budget);
 
     return flight;
 }
@@ -826,6 +845,13 @@ ngx_http_rcache_flight_quiet(ngx_http_rcache_flight_t *flight)
         ngx_del_timer(&flight->timer);
     }
 
+    ngx_http_rcache_flight_hush(flight);
+}
+
+
+static void
+ngx_http_rcache_flight_hush(ngx_http_rcache_flight_t *flight)
+{
     if (flight->subscribed) {
         flight->subscribed = 0;
         ngx_http_rcache_unsubscribe(flight->zone->redis, &flight->sub);

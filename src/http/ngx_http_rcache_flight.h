@@ -70,6 +70,7 @@ struct ngx_http_rcache_flight_s {
     ngx_http_rcache_op_t            *op;        /* being asked */
     ngx_http_rcache_sub_t            sub;
     ngx_event_t                      timer;
+    ngx_msec_t                       due;       /* what the timer is for */
     ngx_event_t                      event;     /* the next turn */
 
     /* how it ended */
@@ -109,6 +110,10 @@ void ngx_http_rcache_flight_land(ngx_http_rcache_flight_t *flight,
 
 /* the same turn does: for a payload that may be gone at its end */
 void ngx_http_rcache_flight_now(ngx_http_rcache_flight_t *flight);
+
+/* ngx_http_rcache_flight_timeout() is called in so many milliseconds */
+void ngx_http_rcache_flight_due(ngx_http_rcache_flight_t *flight,
+    ngx_msec_t timeout);
 
 /* the leader has its lock, and its place, for another while */
 void ngx_http_rcache_flight_extend(ngx_http_rcache_flight_t *flight);

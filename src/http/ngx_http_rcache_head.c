@@ -10,17 +10,9 @@
 #define NGX_HTTP_RCACHE_VERSION  "HTTP/1.1 "
 
 
-/*
- * Counts when p is NULL, writes otherwise: one walk serves for both, so that
- * the size and what is written cannot disagree.
- */
+/* the length of what ngx_http_time() makes */
 
-typedef struct {
-    ngx_http_request_t   *request;
-    rcache_response_t    *resp;
-    u_char               *p;
-    size_t                size;
-} ngx_http_rcache_head_writer_t;
+#define NGX_HTTP_RCACHE_TIME_LEN  (sizeof("Mon, 28 Sep 1970 06:00:00 GMT") - 1)
 
 
 typedef struct {
@@ -31,19 +23,15 @@ typedef struct {
 } ngx_http_rcache_header_t;
 
 
-static ngx_int_t ngx_http_rcache_head_walk(ngx_http_rcache_head_writer_t *w);
-static void ngx_http_rcache_head_line(ngx_http_rcache_head_writer_t *w,
-    ngx_str_t *name, ngx_str_t *value);
-static void ngx_http_rcache_head_put(ngx_http_rcache_head_writer_t *w,
-    void *data, size_t len);
-static ngx_int_t ngx_http_rcache_head_status_line(
-    ngx_http_rcache_head_writer_t *w);
-static void ngx_http_rcache_head_content_type(
-    ngx_http_rcache_head_writer_t *w);
-static ngx_int_t ngx_http_rcache_head_headers(
-    ngx_http_rcache_head_writer_t *w);
-static void ngx_http_rcache_head_time(ngx_http_rcache_head_writer_t *w,
-    char *name, time_t time);
+static u_char *ngx_http_rcache_head_status_line(ngx_http_request_t *r,
+    u_char *p);
+static u_char *ngx_http_rcache_head_content_type(ngx_http_request_t *r,
+    u_char *p);
+static u_char *ngx_http_rcache_head_headers(ngx_http_request_t *r,
+    rcache_response_t *resp, u_char *p);
+static u_char *ngx_http_rcache_head_time(u_char *p, char *name, time_t time);
+static u_char *ngx_http_rcache_head_line(u_char *p, ngx_str_t *name,
+    ngx_str_t *value);
 static ngx_int_t ngx_http_rcache_restore_line(ngx_http_request_t *r,
     rcache_str_t *name, rcache_str_t *value);
 static ngx_int_t ngx_http_rcache_restore_age(ngx_http_request_t *r,
@@ -62,7 +50,7 @@ static ngx_int_t ngx_http_rcache_restore_content_range(ngx_http_request_t *r,
 
 /*
  * Headers that nginx's filters look for in a field of r->headers_out; all
- * others are only in the list.
+ * others are only in the list.  The shortest comes first.
  */
 
 static ngx_http_rcache_header_t  ngx_http_rcache_headers[] = {
@@ -110,156 +98,25 @@ static ngx_http_rcache_header_t  ngx_http_rcache_headers[] = {
 };
 
 
-ngx_int_t
-ngx_http_rcache_head_size(ngx_http_request_t *r, rcache_response_t *resp,
-    size_t *size)
+size_t
+ngx_http_rcache_head_bound(ngx_http_request_t *r)
 {
-    ngx_http_rcache_head_writer_t  w;
-
-    w.request = r;
-    w.resp = resp;
-    w.p = NULL;
-    w.size = 0;
-
-    if (ngx_http_rcache_head_walk(&w) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
-    if (w.size > RCACHE_HEAD_MAX) {
-        return NGX_DECLINED;
-    }
-
-    *size = w.size;
-
-    return NGX_OK;
-}
-
-
-u_char *
-ngx_http_rcache_head_write(ngx_http_request_t *r, rcache_response_t *resp,
-    u_char *p)
-{
-    ngx_http_rcache_head_writer_t  w;
-
-    w.request = r;
-    w.resp = resp;
-    w.p = p;
-    w.size = 0;
-
-    (void) ngx_http_rcache_head_walk(&w);
-
-    return w.p;
-}
-
-
-/* NGX_OK, or NGX_DECLINED if there is a header that cannot be stored */
-
-static ngx_int_t
-ngx_http_rcache_head_walk(ngx_http_rcache_head_writer_t *w)
-{
-    ngx_http_request_t  *r;
-
-    r = w->request;
-
-    if (ngx_http_rcache_head_status_line(w) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
-    ngx_http_rcache_head_content_type(w);
-
-    if (r->headers_out.last_modified == NULL
-        && r->headers_out.last_modified_time != -1)
-    {
-        ngx_http_rcache_head_time(w, "Last-Modified",
-                                  r->headers_out.last_modified_time);
-    }
-
-    if (r->headers_out.date == NULL || r->headers_out.date->hash == 0) {
-
-        /* proxy_pass hides the upstream's Date, and Age depends on it */
-
-        ngx_http_rcache_head_time(w, "Date",
-                                  w->resp->date == -1 ? w->resp->now
-                                                      : w->resp->date);
-    }
-
-    if (ngx_http_rcache_head_headers(w) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
-    ngx_http_rcache_head_put(w, CRLF, sizeof(CRLF) - 1);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_rcache_head_status_line(ngx_http_rcache_head_writer_t *w)
-{
-    u_char      code[NGX_INT_T_LEN];
-    size_t      len;
-    ngx_str_t  *line, name;
-
-    ngx_http_rcache_head_put(w, NGX_HTTP_RCACHE_VERSION,
-                             sizeof(NGX_HTTP_RCACHE_VERSION) - 1);
-
-    line = &w->request->headers_out.status_line;
-
-    if (line->len) {
-        ngx_str_set(&name, "Status");
-
-        if (!rcache_head_valid(&name, line)) {
-            return NGX_DECLINED;
-        }
-
-        ngx_http_rcache_head_put(w, line->data, line->len);
-
-    } else {
-        len = ngx_sprintf(code, "%03ui", w->request->headers_out.status)
-              - code;
-        ngx_http_rcache_head_put(w, code, len);
-    }
-
-    ngx_http_rcache_head_put(w, CRLF, sizeof(CRLF) - 1);
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_http_rcache_head_content_type(ngx_http_rcache_head_writer_t *w)
-{
+    size_t                   size;
+    ngx_uint_t               i;
+    ngx_list_part_t         *part;
+    ngx_table_elt_t         *h;
     ngx_http_headers_out_t  *out;
 
-    out = &w->request->headers_out;
+    out = &r->headers_out;
 
-    if (out->content_type.len == 0) {
-        return;
-    }
+    size = sizeof(NGX_HTTP_RCACHE_VERSION) + NGX_INT_T_LEN
+           + out->status_line.len
+           + sizeof("Content-Type: ; charset=")
+           + out->content_type.len + out->charset.len
+           + sizeof("Last-Modified: Date: ") + 2 * NGX_HTTP_RCACHE_TIME_LEN
+           + 5 * sizeof(CRLF);
 
-    ngx_http_rcache_head_put(w, "Content-Type: ",
-                             sizeof("Content-Type: ") - 1);
-    ngx_http_rcache_head_put(w, out->content_type.data, out->content_type.len);
-
-    /* as ngx_http_header_filter() does */
-
-    if (out->content_type_len == out->content_type.len && out->charset.len) {
-        ngx_http_rcache_head_put(w, "; charset=", sizeof("; charset=") - 1);
-        ngx_http_rcache_head_put(w, out->charset.data, out->charset.len);
-    }
-
-    ngx_http_rcache_head_put(w, CRLF, sizeof(CRLF) - 1);
-}
-
-
-static ngx_int_t
-ngx_http_rcache_head_headers(ngx_http_rcache_head_writer_t *w)
-{
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    part = &w->request->headers_out.headers.part;
+    part = &out->headers.part;
     h = part->elts;
 
     for (i = 0; /* void */; i++) {
@@ -274,67 +131,179 @@ ngx_http_rcache_head_headers(ngx_http_rcache_head_writer_t *w)
             i = 0;
         }
 
-        if (h[i].hash == 0 || !rcache_response_keeps(w->resp, &h[i].key)) {
-            continue;
-        }
-
-        /* what is written has been judged when it was counted */
-
-        if (w->p == NULL && !rcache_head_valid(&h[i].key, &h[i].value)) {
-            return NGX_DECLINED;
-        }
-
-        ngx_http_rcache_head_line(w, &h[i].key, &h[i].value);
+        size += h[i].key.len + sizeof(": ") + h[i].value.len + sizeof(CRLF);
     }
 
-    return NGX_OK;
+    return size;
 }
 
 
-static void
-ngx_http_rcache_head_time(ngx_http_rcache_head_writer_t *w, char *name,
-    time_t time)
+u_char *
+ngx_http_rcache_head_write(ngx_http_request_t *r, rcache_response_t *resp,
+    u_char *p)
 {
-    u_char     buf[sizeof("Mon, 28 Sep 1970 06:00:00 GMT")];
+    u_char  *start;
+
+    start = p;
+
+    p = ngx_http_rcache_head_status_line(r, p);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    p = ngx_http_rcache_head_content_type(r, p);
+
+    if (r->headers_out.last_modified == NULL
+        && r->headers_out.last_modified_time != -1)
+    {
+        p = ngx_http_rcache_head_time(p, "Last-Modified",
+                                      r->headers_out.last_modified_time);
+    }
+
+    if (r->headers_out.date == NULL || r->headers_out.date->hash == 0) {
+
+        /* proxy_pass hides the upstream's Date, and Age depends on it */
+
+        p = ngx_http_rcache_head_time(p, "Date",
+                                      resp->date == -1 ? resp->now
+                                                       : resp->date);
+    }
+
+    p = ngx_http_rcache_head_headers(r, resp, p);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    *p++ = CR; *p++ = LF;
+
+    return ((size_t) (p - start) <= RCACHE_HEAD_MAX) ? p : NULL;
+}
+
+
+static u_char *
+ngx_http_rcache_head_status_line(ngx_http_request_t *r, u_char *p)
+{
+    ngx_str_t  *line, name;
+
+    p = ngx_cpymem(p, NGX_HTTP_RCACHE_VERSION,
+                   sizeof(NGX_HTTP_RCACHE_VERSION) - 1);
+
+    line = &r->headers_out.status_line;
+
+    if (line->len) {
+        ngx_str_set(&name, "Status");
+
+        if (!rcache_head_valid(&name, line)) {
+            return NULL;
+        }
+
+        p = ngx_cpymem(p, line->data, line->len);
+
+    } else {
+        p = ngx_sprintf(p, "%03ui", r->headers_out.status);
+    }
+
+    *p++ = CR; *p++ = LF;
+
+    return p;
+}
+
+
+static u_char *
+ngx_http_rcache_head_content_type(ngx_http_request_t *r, u_char *p)
+{
+    ngx_http_headers_out_t  *out;
+
+    out = &r->headers_out;
+
+    if (out->content_type.len == 0) {
+        return p;
+    }
+
+    p = ngx_cpymem(p, "Content-Type: ", sizeof("Content-Type: ") - 1);
+    p = ngx_cpymem(p, out->content_type.data, out->content_type.len);
+
+    /* as ngx_http_header_filter() does */
+
+    if (out->content_type_len == out->content_type.len && out->charset.len) {
+        p = ngx_cpymem(p, "; charset=", sizeof("; charset=") - 1);
+        p = ngx_cpymem(p, out->charset.data, out->charset.len);
+    }
+
+    *p++ = CR; *p++ = LF;
+
+    return p;
+}
+
+
+static u_char *
+ngx_http_rcache_head_headers(ngx_http_request_t *r, rcache_response_t *resp,
+    u_char *p)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    part = &r->headers_out.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].hash == 0 || !rcache_response_keeps(resp, &h[i].key)) {
+            continue;
+        }
+
+        if (!rcache_head_valid(&h[i].key, &h[i].value)) {
+            return NULL;
+        }
+
+        p = ngx_http_rcache_head_line(p, &h[i].key, &h[i].value);
+    }
+
+    return p;
+}
+
+
+static u_char *
+ngx_http_rcache_head_time(u_char *p, char *name, time_t time)
+{
+    u_char     buf[NGX_HTTP_RCACHE_TIME_LEN + 1];
     ngx_str_t  key, value;
 
     key.data = (u_char *) name;
     key.len = ngx_strlen(name);
 
-    value.data = buf;
-    value.len = sizeof(buf) - 1;
+    if (time == ngx_time()) {
+        value = *(ngx_str_t *) &ngx_cached_http_time;
 
-    if (w->p) {
-
-        /* always of that length */
-
-        (void) ngx_http_time(buf, time);
+    } else {
+        value.data = buf;
+        value.len = ngx_http_time(buf, time) - buf;
     }
 
-    ngx_http_rcache_head_line(w, &key, &value);
+    return ngx_http_rcache_head_line(p, &key, &value);
 }
 
 
-static void
-ngx_http_rcache_head_line(ngx_http_rcache_head_writer_t *w, ngx_str_t *name,
-    ngx_str_t *value)
+static u_char *
+ngx_http_rcache_head_line(u_char *p, ngx_str_t *name, ngx_str_t *value)
 {
-    ngx_http_rcache_head_put(w, name->data, name->len);
-    ngx_http_rcache_head_put(w, ": ", sizeof(": ") - 1);
-    ngx_http_rcache_head_put(w, value->data, value->len);
-    ngx_http_rcache_head_put(w, CRLF, sizeof(CRLF) - 1);
-}
+    p = ngx_cpymem(p, name->data, name->len);
+    *p++ = ':'; *p++ = ' ';
+    p = ngx_cpymem(p, value->data, value->len);
+    *p++ = CR; *p++ = LF;
 
-
-static void
-ngx_http_rcache_head_put(ngx_http_rcache_head_writer_t *w, void *data,
-    size_t len)
-{
-    w->size += len;
-
-    if (w->p) {
-        w->p = ngx_cpymem(w->p, data, len);
-    }
+    return p;
 }
 
 
@@ -402,7 +371,7 @@ ngx_http_rcache_restore_line(ngx_http_request_t *r, rcache_str_t *name,
     ngx_table_elt_t           *h;
     ngx_http_rcache_header_t  *hh;
 
-    if (rcache_str_is(name, "content-type")) {
+    if (rcache_str_is(name, "Content-Type")) {
         ngx_http_rcache_restore_content_type(r, value);
         return NGX_OK;
     }
@@ -418,8 +387,10 @@ ngx_http_rcache_restore_line(ngx_http_request_t *r, rcache_str_t *name,
     h->key = *name;
     h->value = *value;
 
-    for (hh = ngx_http_rcache_headers; hh->name.len; hh++) {
-
+    for (hh = ngx_http_rcache_headers;
+         hh->name.len && hh->name.len <= name->len;
+         hh++)
+    {
         if (rcache_str_same(&hh->name, name)) {
             return hh->handler(r, h, hh->offset);
         }

@@ -103,7 +103,7 @@ ngx_http_rcache_flight_ask(ngx_http_rcache_flight_t *flight)
     }
 
     if (flight->state == NGX_HTTP_RCACHE_FLIGHT_ASKING) {
-        ngx_add_timer(&flight->timer, flight->budget);
+        ngx_http_rcache_flight_due(flight, flight->budget);
     }
 
     return NGX_OK;
@@ -232,7 +232,7 @@ ngx_http_rcache_flight_follow(ngx_http_rcache_flight_t *flight, int64_t left)
         timeout = (ngx_msec_t) left + 1;
     }
 
-    ngx_add_timer(&flight->timer, timeout);
+    ngx_http_rcache_flight_due(flight, timeout);
 
     if (flight->placed) {
         flight->placed = ngx_http_rcache_flights_renew(flight->zone->flights,
@@ -372,6 +372,15 @@ ngx_http_rcache_flight_timeout(ngx_event_t *ev)
 {
     ngx_http_rcache_flight_t *flight = ev->data;
 
+    ngx_msec_int_t  left;
+
+    left = (ngx_msec_int_t) (flight->due - ngx_current_msec);
+
+    if (left > 0) {
+        ngx_add_timer(ev, (ngx_msec_t) left);
+        return;
+    }
+
     if (ngx_queue_empty(&flight->waiters)
         && (flight->state == NGX_HTTP_RCACHE_FLIGHT_BEHIND
             || flight->state == NGX_HTTP_RCACHE_FLIGHT_ABROAD))
@@ -407,7 +416,7 @@ ngx_http_rcache_flight_timeout(ngx_event_t *ev)
     case NGX_HTTP_RCACHE_FLIGHT_ABROAD:
 
         if (flight->op) {
-            ngx_add_timer(&flight->timer, NGX_HTTP_RCACHE_POLL_ABROAD);
+            ngx_http_rcache_flight_due(flight, NGX_HTTP_RCACHE_POLL_ABROAD);
             return;
         }
 
@@ -467,8 +476,8 @@ ngx_http_rcache_flight_leading(ngx_http_rcache_flight_t *flight)
     left = (ngx_msec_int_t) (flight->expires - ngx_current_msec);
 
     if (left > 0) {
-        ngx_add_timer(&flight->timer,
-                      ngx_min((ngx_msec_t) left, flight->age / 3 + 1));
+        ngx_http_rcache_flight_due(flight, ngx_min((ngx_msec_t) left,
+                                                   flight->age / 3 + 1));
         return;
     }
 
@@ -493,7 +502,7 @@ ngx_http_rcache_flight_start(ngx_http_rcache_flight_t *flight)
             ngx_queue_insert_tail(&flight->zone->behind, &flight->behind);
         }
 
-        ngx_add_timer(&flight->timer, NGX_HTTP_RCACHE_POLL_BEHIND);
+        ngx_http_rcache_flight_due(flight, NGX_HTTP_RCACHE_POLL_BEHIND);
         return;
 
     case NGX_HTTP_RCACHE_TURN_LEAD:
@@ -594,16 +603,9 @@ ngx_http_rcache_flights_woken(void *data)
 
             flight = ngx_queue_data(q, ngx_http_rcache_flight_t, behind);
 
-            /*
-             * At once, but not from inside of this loop.  A timer that is set
-             * would be left as it is: the poll is too near.
-             */
+            /* at once, but not from inside of this loop */
 
-            if (flight->timer.timer_set) {
-                ngx_del_timer(&flight->timer);
-            }
-
-            ngx_add_timer(&flight->timer, 0);
+            ngx_http_rcache_flight_due(flight, 0);
         }
     }
 }
