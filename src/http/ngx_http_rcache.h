@@ -120,6 +120,8 @@ typedef struct {
     u_char                         token[8]; /* what they begin with */
     size_t                         in_flight; /* bytes of segments that Redis
                                                  has not answered for */
+    ngx_queue_t                    uploads;  /* who sends them, the oldest
+                                                first */
 } ngx_http_rcache_zone_t;
 
 

@@ -14,9 +14,12 @@
  * nginx reads from a fast upstream for as long as there is something to read
  * and the client takes it.  Meanwhile nobody else has a turn, and no answer of
  * Redis is seen: so when much is on its way the rest of the body is left for
- * the next turn; and with half of the limit on its way the upstream is not
+ * the next turn; and with half of a limit on its way the upstream is not
  * read from until Redis has caught up, for as long as the request's budget
  * lasts.
+ *
+ * If all of them together are too much for Redis, and each gave up when it
+ * finds no room, none would be stored.  So those give up that began last.
  */
 
 
@@ -44,6 +47,7 @@ typedef struct {
 struct ngx_http_rcache_upload_s {
     ngx_pool_t                *pool;
     ngx_http_rcache_zone_t    *zone;
+    ngx_queue_t                queue;       /* in zone->uploads */
     ngx_str_t                  base;
 
     rcache_segments_t          segments;    /* count: those that have left */
@@ -89,6 +93,9 @@ static rcache_reason_e ngx_http_rcache_upload_next(
     ngx_http_rcache_upload_t *upload, size_t size);
 static rcache_reason_e ngx_http_rcache_upload_send(
     ngx_http_rcache_upload_t *upload, ngx_uint_t last);
+static ngx_int_t ngx_http_rcache_upload_make_room(
+    ngx_http_rcache_upload_t *upload);
+static void ngx_http_rcache_upload_leave(ngx_http_rcache_upload_t *upload);
 static ngx_int_t ngx_http_rcache_upload_command(
     ngx_http_rcache_upload_t *upload, ngx_http_rcache_op_t *op, ngx_buf_t *b);
 static void ngx_http_rcache_upload_done(ngx_http_rcache_op_t *op,
@@ -140,6 +147,8 @@ ngx_http_rcache_upload_create(ngx_http_request_t *r,
     upload->limit_all = rlcf->body.in_flight_all;
     upload->renewed = ngx_current_msec;
     upload->yield->upload = upload;
+
+    ngx_queue_insert_tail(&upload->zone->uploads, &upload->queue);
 
     return upload;
 
@@ -433,7 +442,9 @@ ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload, ngx_uint_t last)
     size = b->last - b->pos;
 
     if (upload->in_flight + size > upload->limit
-        || upload->zone->in_flight + size > upload->limit_all)
+        || upload->zone->in_flight + size > upload->limit_all
+        || (upload->zone->in_flight + size > upload->limit_all / 4 * 3
+            && ngx_http_rcache_upload_make_room(upload) != NGX_OK))
     {
         return RCACHE_REASON_SLOW;
     }
@@ -476,11 +487,16 @@ ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload, ngx_uint_t last)
     upload->in_flight += size;
     upload->zone->in_flight += size;
 
-    if (upload->yield && !last && upload->in_flight > upload->limit / 4) {
-        ngx_http_rcache_upload_yield(upload->yield);
+    if (upload->yield && !last) {
 
-        if (upload->in_flight > upload->limit / 2) {
+        if (upload->in_flight > upload->limit / 2
+            || upload->zone->in_flight > upload->limit_all / 2)
+        {
+            ngx_http_rcache_upload_yield(upload->yield);
             ngx_http_rcache_upload_pause(upload->yield);
+
+        } else if (upload->in_flight > upload->limit / 4) {
+            ngx_http_rcache_upload_yield(upload->yield);
         }
     }
 
@@ -495,6 +511,49 @@ ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload, ngx_uint_t last)
     }
 
     return RCACHE_REASON_NONE;
+}
+
+
+/* one that began last gives up; NGX_DECLINED: it is this one */
+
+static ngx_int_t
+ngx_http_rcache_upload_make_room(ngx_http_rcache_upload_t *upload)
+{
+    ngx_queue_t               *uploads;
+    ngx_http_rcache_upload_t  *last;
+
+    uploads = &upload->zone->uploads;
+
+    if (ngx_queue_head(uploads) == ngx_queue_last(uploads)) {
+        return NGX_OK;
+    }
+
+    last = ngx_queue_data(ngx_queue_last(uploads), ngx_http_rcache_upload_t,
+                          queue);
+
+    if (last == upload) {
+        return NGX_DECLINED;
+    }
+
+    last->failed = RCACHE_REASON_SLOW;
+
+    ngx_http_rcache_upload_leave(last);
+
+    if (last->yield) {
+        ngx_http_rcache_upload_resume(last->yield);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_rcache_upload_leave(ngx_http_rcache_upload_t *upload)
+{
+    if (upload->queue.next) {
+        ngx_queue_remove(&upload->queue);
+        upload->queue.next = NULL;
+    }
 }
 
 
@@ -555,8 +614,12 @@ ngx_http_rcache_upload_done(ngx_http_rcache_op_t *op,
         upload->failed = RCACHE_REASON_REDIS_ERROR;
     }
 
+    /* nothing more would tell one that waits for others */
+
     if (upload->yield
-        && (upload->in_flight <= upload->limit / 4
+        && (upload->in_flight == 0
+            || (upload->in_flight <= upload->limit / 4
+                && upload->zone->in_flight <= upload->limit_all / 2)
             || upload->failed != RCACHE_REASON_NONE))
     {
         ngx_http_rcache_upload_resume(upload->yield);
@@ -597,6 +660,8 @@ ngx_http_rcache_upload_finish(ngx_http_rcache_upload_t *upload,
 void
 ngx_http_rcache_upload_close(ngx_http_rcache_upload_t *upload)
 {
+    ngx_http_rcache_upload_leave(upload);
+
     if (upload->op) {
         ngx_destroy_pool(upload->op->pool);
         upload->op = NULL;

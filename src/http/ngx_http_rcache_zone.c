@@ -83,6 +83,7 @@ ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
         zone->conf.shared = zone->health->redis;
         zone->conf.mutex = &pool->mutex;
 
+        ngx_queue_init(&zone->uploads);
         ngx_http_rcache_flight_init(zone);
         ngx_http_rcache_fallback_init(zone);
         ngx_http_rcache_dry_init(&zone->trial);

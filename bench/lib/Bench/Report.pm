@@ -60,8 +60,8 @@ sub machine {
         . 'Versions: %s. The worker that is '
         . 'measured ran on core %s; wrk, the origin, Redis and memcached on '
         . 'core %s, in %s. CPU is in microseconds per request, p50 '
-        . 'and p99 are in microseconds; all are medians over the rounds, and +- is half the '
-        . 'range over the rounds.%s',
+        . 'and p99 are in microseconds; all are medians over the rounds, '
+        . 'and +- is half the range over the rounds.%s',
         POSIX::strftime('%Y-%m-%d', gmtime), $arg->{command}, $o->{rounds},
         $o->{seconds}, $n, $cpu // $u[4], ($kib // 0) / 1048576,
         $os // $u[0], $u[2], @{ $arg->{quality} }{qw(stolen foreign)},
