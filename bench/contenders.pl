@@ -23,8 +23,17 @@
 #             module alone), memcached or files
 #   gone      the backend is stopped before the cells are timed
 #
-# @dir@ is a folder of the contender in /dev/shm, @bench@ this folder, @lua@
-# that of Lua libraries.
+# One that is no nginx has, instead of load to location,
+#
+#   program   command line
+#   conf      the file @dir@/conf
+#   child     what the command line of the process matches that does the work,
+#             if it is a child of the one that is started
+#   flush     a command that empties its store
+#
+# @dir@ is a folder of the contender in /dev/shm, @bench@ this folder, @root@
+# the one above, @lua@ that of Lua libraries; @listen@ is the port of the
+# contender, @origin@ that of the origin.
 
 use strict;
 use warnings;
@@ -169,6 +178,44 @@ EOC
         status   => '$srcache_fetch_status',
         runs     => { hot => 'HIT', miss => 'MISS' },
         counts   => 'memcached',
+    },
+
+    {
+        name     => 'varnish',
+        title    => 'Varnish, malloc',
+        program  => [ 'varnishd', '-F', '-j', 'none', '-n', '@dir@/work',
+                      '-a', '127.0.0.1:@listen@', '-s', 'malloc,2g',
+                      '-f', '@dir@/conf' ],
+        child    => qr/varnishd/,
+        flush    => [ 'varnishadm', '-n', '@dir@/work', 'ban', 'req.url ~ .' ],
+        conf     => <<'EOC',
+vcl 4.1;
+
+backend default {
+    .host = "127.0.0.1";
+    .port = "@origin@";
+}
+
+sub vcl_deliver {
+    set resp.http.X-Cache = "MISS";
+
+    if (obj.hits > 0) {
+        set resp.http.X-Cache = "HIT";
+    }
+}
+EOC
+        runs     => { hot => 'HIT', miss => 'MISS' },
+    },
+
+    {
+        name     => 'node-ioredis',
+        title    => 'cache-aside, Node.js + ioredis',
+        program  => [ 'node', '@bench@/cache_aside.js', '@listen@',
+                      '@origin@', '@sock@', '@root@/build/bench/node_modules' ],
+        files    => ['@root@/build/bench/node_modules/ioredis/package.json'],
+        backend  => 'redis-unix',
+        runs     => { hot => 'HIT', miss => 'MISS' },
+        counts   => 'redis',
     },
 
     {

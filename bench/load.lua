@@ -1,19 +1,19 @@
--- The load: one key for ever, or a new key with each request; and the
--- figures of a run in one line that bench/run reads.
+-- The load: one key for ever, a new key with each request, or any of so many
+-- keys; and the figures of a run in one line that Bench::Client::wrk() reads.
 --
---     wrk ... -s load.lua URL -- <path> <unique: 0 or 1> <delay>
+--     wrk ... -s load.lua URL -- <path> <keys: 0, 1, or how many> <delay>
 --
 -- The delay, in milliseconds, is what a connection waits on average before
 -- each request; 0 for none.
 
 
-local path, unique
+local path, keys
 local n = 0
 
 
 function init(args)
     path = args[1]
-    unique = args[2] == "1"
+    keys = tonumber(args[2])
 
     if tonumber(args[3]) > 0 then
         local twice = 2 * tonumber(args[3])
@@ -23,7 +23,7 @@ function init(args)
         end
     end
 
-    if not unique then
+    if keys == 0 then
         local req = wrk.format("GET", path)
 
         request = function ()
@@ -37,7 +37,7 @@ function init(args)
     local tail = " HTTP/1.1\r\nHost: " .. wrk.headers["Host"] .. "\r\n\r\n"
 
     request = function ()
-        n = n + 1
+        n = keys == 1 and n + 1 or math.random(keys)
         return head .. n .. tail
     end
 end

@@ -22,6 +22,33 @@ sub open_socket {
 }
 
 
+# wrk with load.lua, and what it says: a hash.  core; port; connections; path;
+# keys: 0, that path alone, 1, a new key behind it with each request, or one of
+# so many; seconds; delay, in milliseconds.
+
+sub wrk {
+    my (%o) = @_;
+    my $lua = __FILE__ =~ s{[^/]*\z}{../../load.lua}r;
+    my @cmd = ('taskset', '-c', $o{core}, 'wrk', '-t1',
+               "-c$o{connections}", "-d$o{seconds}s", '--latency', '-s', $lua,
+               "http://127.0.0.1:$o{port}$o{path}", '--', $o{path},
+               $o{keys} // 0, $o{delay} // 0);
+
+    # one file each, and wrk's own
+
+    unshift @cmd, 'prlimit', '--nofile=' . ($o{connections} + 64)
+        if $o{connections} > 1000;
+
+    open my $fh, '-|', @cmd or die "wrk: $!\n";
+    my $out = do { local $/; <$fh> } // '';
+    close $fh;
+
+    my ($line) = $out =~ /^FIGURES (.*)/m or die "wrk failed:\n$out";
+
+    return { $line =~ /(\w+)=(\d+)/g };
+}
+
+
 # a port that nobody listens on, and that no call before returned
 
 my %given;

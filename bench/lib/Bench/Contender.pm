@@ -48,6 +48,13 @@ sub lacks {
         }
     }
 
+    if ($self->{program}
+        && !grep { -x "$_/$self->{program}[0]" } split(/:/, $ENV{PATH}),
+                                                 '/usr/sbin')
+    {
+        return "$self->{program}[0] is not installed, run bench/deps";
+    }
+
     for (map { $self->fill($_) } @{ $self->{files} // [] }) {
         return "there is no $_, run bench/deps" if !-f $_;
     }
@@ -136,24 +143,36 @@ sub start_backend {
 sub start_nginx {
     my ($self) = @_;
     my $dir = $self->{dir};
+    my @cmd = ($self->{nginx}, '-p', $dir, '-e', "$dir/error.log", '-c',
+               "$dir/conf");
+    my $child = qr/^nginx: worker process/;
 
-    open my $fh, '>', "$dir/nginx.conf" or die "$dir: $!\n";
-    print $fh $self->conf();
+    if ($self->{program}) {
+        @cmd = map { $self->fill($_) } @{ $self->{program} };
+        $child = $self->{child};
+    }
+
+    open my $fh, '>', "$dir/conf" or die "$dir: $!\n";
+    print $fh $self->{program} ? $self->fill($self->{conf} // '')
+                               : $self->conf();
     close $fh or die "$dir: $!\n";
 
-    $self->{master} = Bench::Process::start(
-        $self->{worker_core}, "$dir/start.log", $self->{nginx}, '-p', $dir,
-        '-e', "$dir/error.log", '-c', "$dir/nginx.conf");
+    $self->{master} = Bench::Process::start($self->{worker_core},
+                                            "$dir/start.log", @cmd);
 
-    $self->{pid} = Bench::Process::worker($self->{master})
-        or die "nginx does not start: ", last_lines("$dir/start.log"), "\n";
+    $self->{pid} = $child ? Bench::Process::child($self->{master}, $child)
+                          : $self->{master};
+
+    $self->{pid}
+        or die "$cmd[0] does not start: ", last_lines("$dir/start.log"),
+               "\n";
 
     for (1 .. 100) {
         return if Bench::Client::open_socket($self->{port});
         sleep(0.05);
     }
 
-    die "nginx does not listen\n";
+    die "$cmd[0] does not listen\n";
 }
 
 
@@ -179,8 +198,10 @@ worker_processes  1;
 pid               \@dir\@/nginx.pid;
 error_log         \@dir\@/error.log error;
 
+worker_rlimit_nofile  24576;
+
 events {
-    worker_connections  4096;
+    worker_connections  12288;
 }
 
 http {
@@ -213,7 +234,7 @@ http {
 
 @{[ $self->{http} // '' ]}
     server {
-        listen      127.0.0.1:$self->{port};
+        listen      127.0.0.1:$self->{port} backlog=4096;
         add_header  X-Cache $self->{status};
 
 @{[ $self->{server} // '' ]}
@@ -232,6 +253,8 @@ sub fill {
     my %value = (
         dir => $self->{dir}, bench => $self->{bench}, lua => $self->{lua},
         module => $self->{module}, sock => $addr, port => $addr,
+        listen => $self->{port}, origin => $self->{origin},
+        root => $self->{root},
         body => Bench::Client::body(1024),
     );
 
@@ -283,6 +306,12 @@ sub flush {
 
         $self->{evicted} =
             Bench::Client::redis_info($s, 'stats')->{evicted_keys};
+
+    } elsif ($self->{flush}) {
+        my $cmd = join ' ', map { "'" . $self->fill($_) . "'" }
+                            @{ $self->{flush} };
+
+        system("$cmd > /dev/null") == 0 or die "$cmd failed\n";
 
     } elsif ($self->{backend} eq 'memcached') {
         Bench::Client::memcached_flush($s);

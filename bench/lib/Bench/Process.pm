@@ -52,6 +52,20 @@ sub network {
 }
 
 
+# the cores for the worker that is measured and for all else: the last and the
+# first of those that there are
+
+sub cores {
+    my ($list) = (slurp('/proc/self/status') // '')
+                 =~ /^Cpus_allowed_list:\s+(\S+)/m;
+    my @core = map { /(\d+)-(\d+)/ ? ($1 .. $2) : $_ }
+               split /,/, $list // '0';
+
+    return ($ENV{BENCH_WORKER_CORE} // $core[-1],
+            $ENV{BENCH_LOAD_CORE} // $core[0]);
+}
+
+
 sub start {
     my ($core, $log, @cmd) = @_;
     my ($pid);
@@ -116,10 +130,11 @@ sub stop_all {
 }
 
 
-# the worker process of an nginx master; nginx makes it a moment after start
+# the process whose command line matches that a master makes a moment after its
+# start
 
-sub worker {
-    my ($master) = @_;
+sub child {
+    my ($master, $what) = @_;
     my $until = time() + 5;
 
     while (alive($master) && time() < $until) {
@@ -130,8 +145,7 @@ sub worker {
             next if $ppid != $master;
 
             return $pid
-                if (slurp("/proc/$pid/cmdline") // '')
-                   =~ /^nginx: worker process/;
+                if (slurp("/proc/$pid/cmdline") // '') =~ $what;
         }
 
         sleep(0.02);

@@ -44,6 +44,8 @@ sub machine {
         version("$arg->{nginx} -v 2>&1", qr{nginx/(\S+)}, 'nginx'),
         version('redis-server --version', qr{v=(\S+)}, 'Redis'),
         version('memcached -V', qr{(\d\S+)}, 'memcached'),
+        version('varnishd -V 2>&1', qr{varnish-(\d\S+)}, 'Varnish'),
+        version('node --version', qr{v(\S+)}, 'Node.js'),
         version('wrk -v', qr{wrk (\S+)}, 'wrk'),
         map { version("dpkg-query -W -f '\${Version}' $_ 2>/dev/null",
                       qr{(\S+)}, $_) }
@@ -80,6 +82,21 @@ sub wrap {
     $text =~ s/(.{1,78})(?: |$)/$1\n/g;
 
     return $text;
+}
+
+
+# puts the text between the two comments of a document that have that mark
+
+sub update {
+    my ($file, $mark, $text) = @_;
+    my $all = Bench::Process::slurp($file) // die "$file: $!\n";
+
+    $all =~ s/(<!-- $mark -->\n).*(<!-- end of $mark -->)/$1\n$text\n$2/s
+        or die "$file has no \"<!-- $mark -->\"\n";
+
+    open my $fh, '>', $file or die "$file: $!\n";
+    print $fh $all;
+    close $fh or die "$file: $!\n";
 }
 
 
