@@ -34,11 +34,6 @@ sub wrk {
                "http://127.0.0.1:$o{port}$o{path}", '--', $o{path},
                $o{keys} // 0, $o{delay} // 0);
 
-    # one file each, and wrk's own
-
-    unshift @cmd, 'prlimit', '--nofile=' . ($o{connections} + 64)
-        if $o{connections} > 1000;
-
     open my $fh, '-|', @cmd or die "wrk: $!\n";
     my $out = do { local $/; <$fh> } // '';
     close $fh;

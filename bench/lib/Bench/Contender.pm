@@ -198,8 +198,6 @@ worker_processes  1;
 pid               \@dir\@/nginx.pid;
 error_log         \@dir\@/error.log error;
 
-worker_rlimit_nofile  24576;
-
 events {
     worker_connections  12288;
 }
