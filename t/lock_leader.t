@@ -55,7 +55,7 @@ my $conf = <<'CONF';
 
         location /killed/ {
             proxy_pass                  http://%%ORIGIN%%;
-            redis_proxy_cache_lock_age  1500ms;
+            redis_proxy_cache_lock_age  4s;
         }
     }
 CONF
