@@ -191,7 +191,8 @@ sub sentinels {
 sub configuration {
     for (
         [ 'server=redis://a:1 read_from=replica', 'cluster=on or sentinel=' ],
-        [ 'server=redis://a:1 cluster=on read_from=x', 'master or replica' ],
+        [ 'server=redis://a:1 cluster=on read_from=x',
+          'master, replica or nearest' ],
         [ 'server=redis://a:1 cluster=on read_from=replica inactive=1m',
           'one of them' ],
     ) {

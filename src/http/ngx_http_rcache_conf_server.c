@@ -86,11 +86,15 @@ ngx_http_rcache_read_from_parameter(ngx_conf_t *cf,
     if (rest->len == 7 && ngx_strncmp(rest->data, "replica", 7) == 0) {
         zone->conf.read_from = NGX_HTTP_RCACHE_READ_REPLICA;
 
+    } else if (rest->len == 7 && ngx_strncmp(rest->data, "nearest", 7) == 0) {
+        zone->conf.read_from = NGX_HTTP_RCACHE_READ_NEAREST;
+
     } else if (rest->len == 6 && ngx_strncmp(rest->data, "master", 6) == 0) {
         zone->conf.read_from = NGX_HTTP_RCACHE_READ_MASTER;
 
     } else {
-        return ngx_http_rcache_bad_value(cf, value, "master or replica");
+        return ngx_http_rcache_bad_value(cf, value,
+                                         "master, replica or nearest");
     }
 
     return NGX_CONF_OK;
@@ -171,7 +175,7 @@ ngx_http_rcache_server_complete(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone)
         if (rcf->topology == NGX_HTTP_RCACHE_TOPOLOGY_SINGLE) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "\"redis_proxy_cache_zone\" \"%V\" has "
-                               "read_from=replica and one server, expected "
+                               "read_from= and one server, expected "
                                "cluster=on or sentinel=", &zone->name);
             return NGX_CONF_ERROR;
         }
@@ -179,9 +183,9 @@ ngx_http_rcache_server_complete(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone)
         if (zone->inactive) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "\"redis_proxy_cache_zone\" \"%V\" has "
-                               "read_from=replica and inactive=, expected one "
-                               "of them: a lookup that gives more time is "
-                               "for the master", &zone->name);
+                               "read_from= and inactive=, expected one of "
+                               "them: a lookup that gives more time is for "
+                               "the master", &zone->name);
             return NGX_CONF_ERROR;
         }
     }

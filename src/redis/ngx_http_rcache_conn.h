@@ -28,6 +28,7 @@
 #include <ngx_event_connect.h>
 #include <hiredis/hiredis.h>
 #include "ngx_http_rcache_breaker.h"
+#include "ngx_http_rcache_nearest.h"
 #include "ngx_http_rcache_redis.h"
 
 
@@ -217,6 +218,7 @@ struct ngx_http_rcache_node_s {
                                                   it is not */
 
     ngx_http_rcache_breaker_t      breaker;
+    ngx_http_rcache_nearest_t      nearest;
 
     unsigned                       seed:1;     /* of the configuration */
     unsigned                       nat:1;      /* it calls itself something

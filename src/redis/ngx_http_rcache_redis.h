@@ -55,7 +55,8 @@ typedef enum {
 
 typedef enum {
     NGX_HTTP_RCACHE_READ_MASTER = 0,
-    NGX_HTTP_RCACHE_READ_REPLICA
+    NGX_HTTP_RCACHE_READ_REPLICA,
+    NGX_HTTP_RCACHE_READ_NEAREST       /* the master or a replica */
 } ngx_http_rcache_read_e;
 
 

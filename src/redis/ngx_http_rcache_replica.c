@@ -31,8 +31,8 @@
 #define ngx_http_rcache_replica_tick(ms)  ((uint16_t) ((ms) >> 7))
 
 
-static ngx_int_t ngx_http_rcache_replica_try(ngx_http_rcache_node_t *node,
-    ngx_http_rcache_op_t *op);
+static ngx_http_rcache_node_t *ngx_http_rcache_replica_node(
+    ngx_http_rcache_replica_t *replica, uint16_t *list, ngx_uint_t i);
 static void ngx_http_rcache_replica_check(ngx_http_rcache_node_t *node);
 static void ngx_http_rcache_replica_check_handler(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
@@ -102,6 +102,7 @@ ngx_http_rcache_replica_submit(ngx_http_rcache_replica_t *replica,
     uint16_t                    written, *list;
     ngx_uint_t                  i, n, master, slot;
     ngx_http_rcache_node_t     *node;
+    ngx_http_rcache_node_t     *nodes[NGX_HTTP_RCACHE_REPLICAS + 1];
     ngx_http_rcache_cluster_t  *cluster;
 
     if (op->key.len == 0) {
@@ -118,6 +119,7 @@ ngx_http_rcache_replica_submit(ngx_http_rcache_replica_t *replica,
     }
 
     list = NULL;
+    nodes[0] = &replica->redis->node;
     cluster = replica->redis->cluster;
 
     if (cluster) {
@@ -135,6 +137,8 @@ ngx_http_rcache_replica_submit(ngx_http_rcache_replica_t *replica,
             return NGX_DECLINED;
         }
 
+        nodes[0] = ngx_http_rcache_cluster_number(cluster, master);
+
         list = &replica->list[replica->first[master]];
         n = replica->first[master + 1] - replica->first[master];
 
@@ -144,10 +148,25 @@ ngx_http_rcache_replica_submit(ngx_http_rcache_replica_t *replica,
         n = replica->nnodes;
     }
 
+    if (replica->redis->conf->read_from == NGX_HTTP_RCACHE_READ_NEAREST) {
+
+        n = ngx_min(n, NGX_HTTP_RCACHE_REPLICAS);
+
+        for (i = 0; i < n; i++) {
+            nodes[i + 1] = ngx_http_rcache_replica_node(replica, list, i);
+
+            if (nodes[i + 1] == NULL) {
+                return NGX_DECLINED;
+            }
+        }
+
+        return (n && nodes[0])
+               ? ngx_http_rcache_nearest_submit(nodes, n + 1, slot, op)
+               : NGX_DECLINED;
+    }
+
     for (i = 0; i < n; i++) {
-        node = list ? ngx_http_rcache_cluster_number(cluster,
-                                                     list[(slot + i) % n])
-                    : replica->nodes[(slot + i) % n];
+        node = ngx_http_rcache_replica_node(replica, list, (slot + i) % n);
 
         if (node && ngx_http_rcache_replica_try(node, op) == NGX_OK) {
             return NGX_OK;
@@ -158,7 +177,19 @@ ngx_http_rcache_replica_submit(ngx_http_rcache_replica_t *replica,
 }
 
 
-static ngx_int_t
+/* list is the one of a master in a cluster; NULL: behind Sentinels */
+
+static ngx_http_rcache_node_t *
+ngx_http_rcache_replica_node(ngx_http_rcache_replica_t *replica,
+    uint16_t *list, ngx_uint_t i)
+{
+    return list ? ngx_http_rcache_cluster_number(replica->redis->cluster,
+                                                 list[i])
+                : replica->nodes[i];
+}
+
+
+ngx_int_t
 ngx_http_rcache_replica_try(ngx_http_rcache_node_t *node,
     ngx_http_rcache_op_t *op)
 {
@@ -205,9 +236,6 @@ ngx_http_rcache_replica_try(ngx_http_rcache_node_t *node,
 static void
 ngx_http_rcache_replica_check(ngx_http_rcache_node_t *node)
 {
-    ngx_str_t              argv[1];
-    ngx_http_rcache_op_t  *op;
-
     if (ngx_current_msec - node->checked_at < NGX_HTTP_RCACHE_REPLICA_CHECK
         || node->lanes[NGX_HTTP_RCACHE_LANE_LOOKUP].state
            != NGX_HTTP_RCACHE_CONN_READY)
@@ -215,16 +243,28 @@ ngx_http_rcache_replica_check(ngx_http_rcache_node_t *node)
         return;
     }
 
+    (void) ngx_http_rcache_replica_ask(node,
+                                       ngx_http_rcache_replica_check_handler);
+}
+
+
+ngx_int_t
+ngx_http_rcache_replica_ask(ngx_http_rcache_node_t *node,
+    ngx_http_rcache_op_pt handler)
+{
+    ngx_str_t              argv[1];
+    ngx_http_rcache_op_t  *op;
+
     node->checked_at = ngx_current_msec;
 
     op = ngx_http_rcache_op_create(1024, node->redis->log);
     if (op == NULL) {
-        return;
+        return NGX_ERROR;
     }
 
     op->lane = NGX_HTTP_RCACHE_LANE_LOOKUP;
     op->internal = 1;
-    op->handler = ngx_http_rcache_replica_check_handler;
+    op->handler = handler;
     op->data = node;
     op->max_reply = NGX_HTTP_RCACHE_REPLICA_MAX;
 
@@ -234,7 +274,10 @@ ngx_http_rcache_replica_check(ngx_http_rcache_node_t *node)
         || ngx_http_rcache_node_submit(node, op) != NGX_OK)
     {
         ngx_destroy_pool(op->pool);
+        return NGX_ERROR;
     }
+
+    return NGX_OK;
 }
 
 
@@ -242,9 +285,17 @@ static void
 ngx_http_rcache_replica_check_handler(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply)
 {
-    ngx_http_rcache_node_t *node = op->data;
+    if (reply) {
+        ngx_http_rcache_replica_role(op->data, reply);
+    }
+}
 
-    if (reply && !ngx_http_rcache_replica_fit(node, reply)) {
+
+void
+ngx_http_rcache_replica_role(ngx_http_rcache_node_t *node,
+    ngx_http_rcache_reply_t *reply)
+{
+    if (!ngx_http_rcache_replica_fit(node, reply)) {
         ngx_http_rcache_conn_fail(&node->lanes[NGX_HTTP_RCACHE_LANE_LOOKUP],
                                   NGX_HTTP_RCACHE_OP_DOWN,
                                   "it is not in touch with its master");

@@ -7,9 +7,9 @@
  * master is left out, and an operation that one of them fails is sent to the
  * master before its handler sees anything.
  *
- * Each key is read from the same replica, as long as that one is well, so
- * that who asks twice does not go back in time.  What this instance has
- * written a moment ago it reads from the master.
+ * Each key is read from the same replica, as long as that one is well, and near
+ * if that is wanted, so that who asks twice does not go back in time.  What
+ * this instance has written a moment ago it reads from the master.
  */
 
 
@@ -106,6 +106,19 @@ ngx_int_t ngx_http_rcache_replica_refused(ngx_http_rcache_conn_t *conn,
  */
 ngx_int_t ngx_http_rcache_replica_mode(ngx_http_rcache_node_t *node,
     ngx_http_rcache_op_t *op);
+
+/* as ngx_http_rcache_replica_submit(), of one replica */
+ngx_int_t ngx_http_rcache_replica_try(ngx_http_rcache_node_t *node,
+    ngx_http_rcache_op_t *op);
+
+/* sends ROLE over the connection of lookups, which is ready, on behalf of the
+   node; NGX_OK, NGX_ERROR */
+ngx_int_t ngx_http_rcache_replica_ask(ngx_http_rcache_node_t *node,
+    ngx_http_rcache_op_pt handler);
+
+/* what it has answered to that: it fails if it may not be asked */
+void ngx_http_rcache_replica_role(ngx_http_rcache_node_t *node,
+    ngx_http_rcache_reply_t *reply);
 
 /* what it answers to ROLE: may it be asked? */
 ngx_uint_t ngx_http_rcache_replica_fit(ngx_http_rcache_node_t *node,
