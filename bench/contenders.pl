@@ -6,7 +6,11 @@
 #             @module@, ours
 #   files     other files that must exist
 #   backend   redis-unix, redis-tcp, memcached: a server of its own, on a unix
-#             socket @sock@ or on 127.0.0.1:@port@
+#             socket @sock@ or on 127.0.0.1:@port@; redis-tls: the same in TLS;
+#             redis-cluster: @port@ is that of the first of several
+#   servers   how many of them, the first "masters" of them masters, the
+#             others their replicas
+#   rest      seconds between what is stored and what is timed
 #   http      nginx.conf, http level
 #   server    nginx.conf, server level
 #   location  nginx.conf, in "location /", which proxies to the origin;
@@ -248,6 +252,59 @@ EOC
         status   => '$redis_proxy_cache_status',
         runs     => { hot => 'HIT', miss => 'MISS' },
         counts   => 'redis',
+    },
+
+    {
+        name     => 'module-tls',
+        title    => 'this module, TLS',
+        load     => ['@module@'],
+        backend  => 'redis-tls',
+        http     => <<'EOC',
+    redis_proxy_cache_zone  bench:16m server=rediss://127.0.0.1:@port@
+                            ssl_trusted_certificate=@dir@/0/cert.pem;
+EOC
+        location => <<'EOC',
+            redis_proxy_cache  bench;
+EOC
+        status   => '$redis_proxy_cache_status',
+        runs     => { hot => 'HIT' },
+    },
+
+    {
+        name     => 'module-cluster',
+        title    => 'this module, Cluster',
+        load     => ['@module@'],
+        backend  => 'redis-cluster',
+        servers  => 3,
+        masters  => 3,
+        http     => <<'EOC',
+    redis_proxy_cache_zone  bench:16m server=redis://127.0.0.1:@port@
+                            cluster=on;
+EOC
+        location => <<'EOC',
+            redis_proxy_cache  bench;
+EOC
+        status   => '$redis_proxy_cache_status',
+        runs     => { hot => 'HIT' },
+    },
+
+    {
+        name     => 'module-replica',
+        title    => 'this module, Cluster, replicas',
+        load     => ['@module@'],
+        backend  => 'redis-cluster',
+        servers  => 6,
+        masters  => 3,
+        rest     => 2.3,        # until what was stored is read from one
+        http     => <<'EOC',
+    redis_proxy_cache_zone  bench:16m server=redis://127.0.0.1:@port@
+                            cluster=on read_from=replica;
+EOC
+        location => <<'EOC',
+            redis_proxy_cache  bench;
+EOC
+        status   => '$redis_proxy_cache_status',
+        runs     => { hot => 'HIT' },
     },
 
     {

@@ -17,6 +17,7 @@ sub new {
     my $self = bless { %{ delete $arg{entry} }, %arg }, $class;
 
     $self->{backend} //= '';
+    $self->{backends} = [];
     $self->{serial} = 0;
     $self->{peak} = 0;
 
@@ -35,8 +36,9 @@ sub new {
 
 sub lacks {
     my ($self) = @_;
-    my %binary = (redis => 'redis-server', memcached => 'memcached');
-    my ($what) = $self->{backend} =~ /^(\w+)/;
+    my %binary = (redis => ['redis-server'], memcached => ['memcached'],
+                  'redis-tls' => ['redis-server', 'openssl']);
+    my ($what) = $self->{backend} =~ /^(redis-tls|\w+)/;
 
     for (@{ $self->{load} // [] }) {
         if ($_ eq '@module@') {
@@ -59,10 +61,9 @@ sub lacks {
         return "there is no $_, run bench/deps" if !-f $_;
     }
 
-    if (defined $what && !grep { -x "$_/$binary{$what}" }
-                         split(/:/, $ENV{PATH}), '/usr/sbin')
-    {
-        return "$binary{$what} is not installed, run bench/deps";
+    for my $binary (defined $what ? @{ $binary{$what} } : ()) {
+        return "$binary is not installed, run bench/deps"
+            if !grep { -x "$_/$binary" } split(/:/, $ENV{PATH}), '/usr/sbin';
     }
 
     return undef;
@@ -79,7 +80,11 @@ sub start {
 
     make_path($self->{dir});
 
-    $self->start_backend() if $self->{backend};
+    if ($self->{backend}) {
+        $self->start_backend() for 1 .. $self->{servers} // 1;
+        $self->join_cluster() if $self->{backend} eq 'redis-cluster';
+    }
+
     $self->start_nginx();
 
     if ($self->{gone}) {
@@ -87,7 +92,7 @@ sub start {
         # it has seen its Redis well before it loses it
 
         Bench::Client::get($self->{port}, '/m/1k/before');
-        Bench::Process::stop($self->{backend_pid});
+        Bench::Process::stop($_) for $self->backend_pids();
 
         undef $self->{backend_socket};
 
@@ -100,16 +105,20 @@ sub start {
 }
 
 
+# One more.  Of a Redis with TLS the bench itself uses a unix socket.
+
 sub start_backend {
     my ($self) = @_;
-    my ($dir, @cmd) = ($self->{dir});
-    my $unix = $self->{backend} ne 'redis-tcp';
+    my ($dir, @cmd) = ("$self->{dir}/" . @{ $self->{backends} });
+    my $way = $self->{backend};
+    my $port = Bench::Client::free_port();
+    my $addr = $way =~ /^redis-(?:tcp|cluster)$/ ? $port
+                                                 : "$dir/backend.sock";
 
-    $self->{backend_addr} = $unix ? "$dir/backend.sock"
-                                  : Bench::Client::free_port();
+    make_path($dir);
 
-    if ($self->{backend} eq 'memcached') {
-        @cmd = ('memcached', '-s', $self->{backend_addr}, '-a', '0777',
+    if ($way eq 'memcached') {
+        @cmd = ('memcached', '-s', $addr, '-a', '0777',
                 '-t', '1', '-m', '2048', '-I', '2m', '-c', '1024',
                 $> == 0 ? ('-u', 'root') : ());
 
@@ -118,25 +127,125 @@ sub start_backend {
                 '--daemonize', 'no', '--dir', $dir,
                 '--maxmemory', $ENV{BENCH_REDIS_MEMORY} // '2gb',
                 '--maxmemory-policy', 'allkeys-lru',
-                $unix ? ('--port', '0', '--unixsocket',
-                         $self->{backend_addr})
-                      : ('--bind', '127.0.0.1', '--port',
-                         $self->{backend_addr}));
+                $addr eq $port ? ('--bind', '127.0.0.1', '--port', $port)
+                               : ('--port', '0', '--unixsocket', $addr));
+
+        push @cmd, '--tls-port', $port, '--tls-auth-clients', 'no',
+                   certificate($dir)
+            if $way eq 'redis-tls';
+
+        push @cmd, '--cluster-enabled', 'yes', '--cluster-port',
+                   Bench::Client::free_port()
+            if $way eq 'redis-cluster';
     }
 
-    $self->{backend_pid} = Bench::Process::start($self->{load_core},
-                                                 "$dir/backend.log", @cmd);
+    my $pid = Bench::Process::start($self->{load_core}, "$dir/backend.log",
+                                    @cmd);
+    my $server = { pid => $pid, port => $port, bus => $cmd[-1] };
+
+    push @{ $self->{backends} }, $server;
 
     for (1 .. 100) {
-        $self->{backend_socket} =
-            Bench::Client::open_socket($self->{backend_addr});
-
-        return if $self->{backend_socket};
+        $server->{socket} = Bench::Client::open_socket($addr);
+        last if $server->{socket};
         sleep(0.05);
     }
 
-    die "$cmd[0] does not start: ",
-        last_lines("$dir/backend.log"), "\n";
+    die "$cmd[0] does not start: ", last_lines("$dir/backend.log"), "\n"
+        if !$server->{socket};
+
+    if (@{ $self->{backends} } == 1) {
+        @$self{qw(backend_addr backend_port backend_socket)} =
+            ($addr, $port, $server->{socket});
+    }
+}
+
+
+# the options for it
+
+sub certificate {
+    my ($dir) = @_;
+
+    system("openssl req -x509 -newkey rsa:2048 -nodes -days 2 "
+           . "-subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 "
+           . "-keyout $dir/key.pem -out $dir/cert.pem 2> $dir/openssl.log")
+        == 0 or die "openssl: ", last_lines("$dir/openssl.log"), "\n";
+
+    return ('--tls-cert-file', "$dir/cert.pem", '--tls-key-file',
+            "$dir/key.pem", '--tls-ca-cert-file', "$dir/cert.pem");
+}
+
+
+# Masters, and a replica for each if there are as many servers more.
+
+sub join_cluster {
+    my ($self) = @_;
+    my @all = @{ $self->{backends} };
+    my @masters = @all[0 .. $self->{masters} - 1];
+    my $slot = 0;
+
+    for my $n (1 .. @masters) {
+        my $end = int(16384 * $n / @masters);
+
+        Bench::Client::redis($masters[$n - 1]{socket}, 'CLUSTER', 'ADDSLOTS',
+                             $slot .. $end - 1);
+        Bench::Client::redis($masters[$n - 1]{socket}, 'CLUSTER',
+                             'SET-CONFIG-EPOCH', $n);
+        $slot = $end;
+    }
+
+    Bench::Client::redis($all[0]{socket}, 'CLUSTER', 'MEET', '127.0.0.1',
+                         @$_{qw(port bus)}) for @all[1 .. $#all];
+
+    until_all(sub { cluster_info($_[0])->{cluster_known_nodes} == @all },
+              @all);
+
+    for my $n ($self->{masters} .. $#all) {
+        my $id = Bench::Client::redis($all[$n - @masters]{socket},
+                                      'CLUSTER', 'MYID');
+
+        Bench::Client::redis($all[$n]{socket}, 'CLUSTER', 'REPLICATE', $id);
+    }
+
+    until_all(sub {
+        my $h = Bench::Client::redis_info($_[0], 'replication');
+
+        return cluster_info($_[0])->{cluster_state} eq 'ok'
+               && ($h->{role} eq 'master' || $h->{master_link_status} eq 'up');
+    }, @all);
+
+    $self->{backends} = \@masters;
+    $self->{replicas} = [@all[$self->{masters} .. $#all]];
+}
+
+
+sub until_all {
+    my ($test, @servers) = @_;
+
+    for my $s (@servers) {
+        my $until = time() + 20;
+
+        while (!$test->($s->{socket})) {
+            die "the cluster does not come up\n" if time() > $until;
+            sleep(0.05);
+        }
+    }
+}
+
+
+sub cluster_info {
+    my ($s) = @_;
+
+    return { Bench::Client::redis($s, 'CLUSTER', 'INFO')
+             =~ /^(\w+):([^\r\n]*)/mg };
+}
+
+
+sub backend_pids {
+    my ($self) = @_;
+
+    return map { $_->{pid} } @{ $self->{backends} },
+                             @{ $self->{replicas} // [] };
 }
 
 
@@ -250,9 +359,9 @@ sub fill {
     my $addr = $self->{backend_addr} // '';
     my %value = (
         dir => $self->{dir}, bench => $self->{bench}, lua => $self->{lua},
-        module => $self->{module}, sock => $addr, port => $addr,
-        listen => $self->{port}, origin => $self->{origin},
-        root => $self->{root},
+        module => $self->{module}, sock => $addr,
+        port => $self->{backend_port}, listen => $self->{port},
+        origin => $self->{origin}, root => $self->{root},
         body => Bench::Client::body(1024),
     );
 
@@ -266,7 +375,7 @@ sub stop {
     my ($self) = @_;
 
     Bench::Process::stop($_)
-        for grep { defined } @$self{qw(master backend_pid)};
+        for grep { defined } $self->{master}, $self->backend_pids();
 }
 
 
@@ -297,7 +406,8 @@ sub flush {
     my $s = $self->{backend_socket};
 
     if ($self->{backend} =~ /^redis/ && $s) {
-        Bench::Client::redis($s, 'FLUSHALL', 'SYNC');
+        Bench::Client::redis($_->{socket}, 'FLUSHALL', 'SYNC')
+            for @{ $self->{backends} };
 
         # what the allocator does after that is not for the next cell
         sleep(0.02);
@@ -400,8 +510,13 @@ sub cpu {
 sub backend_cpu {
     my ($self) = @_;
 
-    return undef if !$self->{backend_pid} || !$self->{backend_socket};
-    return Bench::Process::cpu($self->{backend_pid});
+    my $us;
+
+    return undef if !$self->{backend_socket};
+
+    $us += Bench::Process::cpu($_) // return undef for $self->backend_pids();
+
+    return $us;
 }
 
 

@@ -21,7 +21,8 @@ sub make {
     my (%arg) = @_;
 
     return join "\n", machine(\%arg),
-           (map { scenario(\%arg, $_) } qw(hot miss rest)), budgets(\%arg),
+           scenario(\%arg, 'hot'), ways(\%arg),
+           (map { scenario(\%arg, $_) } qw(miss rest)), budgets(\%arg),
            first_byte(\%arg), memory(\%arg), redis_memory(\%arg),
            faults(\%arg);
 }
@@ -172,6 +173,41 @@ sub scenario {
     }
 
     return "### $title{$which}\n\n" . table(\@head, @rows);
+}
+
+
+# what TLS and a cluster add to a hit from a single Redis
+
+sub ways {
+    my ($arg) = @_;
+    my @rows;
+
+    for my $key (sort { by_block((split / /, $a, 2)[1],
+                                 (split / /, $b, 2)[1]) }
+                 keys %{ $arg->{cells} })
+    {
+        my ($s, $size, $conns, $name) = split / /, $key;
+        my ($c) = grep { $_->{name} eq $name } @{ $arg->{contenders} };
+
+        next if $s ne 'hot' || $name !~ /^module-(?:tls|cluster|replica)$/;
+
+        push @rows, [size($size), $conns, $c->{title}, map {
+            my @r = ratios($arg, $key, "$s $size $conns module-tcp", $_)
+                or next;
+            @r = sort { $a <=> $b } @r;
+            sprintf('%.2f', middle(@r))
+            . (@r > 1 ? sprintf ' (%.2f-%.2f)', @r[0, -1] : '');
+        } qw(cpu backend p50)];
+    }
+
+    return () if !@rows;
+
+    return "### TLS and Cluster\n\n"
+           . wrap('A hit, to one over TCP from a single Redis: the median of '
+                  . 'the ratios of each round, and their range.')
+           . "\n"
+           . table(['body', 'conn.', 'contender', 'worker CPU',
+                    'backend CPU', 'p50'], @rows);
 }
 
 
