@@ -113,6 +113,10 @@ my $clients = $redis->cmd('CLIENT', 'LIST');
 for (@ways) {
     like($clients, qr/\bname=nginx-\Q$_->[0]\E /,
          "CLIENT LIST names the zone $_->[0]");
+    like($clients, $_->[0] eq 'least'
+                   ? qr/\bname=nginx-least .* flags=N/
+                   : qr/\bname=nginx-\Q$_->[0]\E .* flags=\w*e/,
+         'and it is not to be evicted, if it may say so');
 }
 
 # a new password, taken over by a reload

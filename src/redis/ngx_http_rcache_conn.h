@@ -272,6 +272,11 @@ struct ngx_http_rcache_redis_s {
     ngx_msec_t                     password_read_at;
     ngx_uint_t                     password_reads;
     ngx_uint_t                     password_serial;
+
+    /* commands that a server has refused, and that are done without */
+
+    unsigned                       no_evict_refused:1;
+    unsigned                       setinfo_refused:1;
 };
 
 

@@ -6,7 +6,7 @@
 
 /*
  * What is said on a new connection before any operation: AUTH, SELECT and
- * CLIENT SETNAME, in one write.  The last one is always sent and its answer
+ * CLIENT, in one write.  The last one is always sent and its answer
  * waited for: a frozen server takes connections, too.
  */
 
@@ -25,6 +25,8 @@ static ngx_int_t ngx_http_rcache_handshake_auth(ngx_http_rcache_conn_t *conn,
 static ngx_int_t ngx_http_rcache_handshake_select(
     ngx_http_rcache_conn_t *conn);
 static ngx_int_t ngx_http_rcache_handshake_role(ngx_http_rcache_conn_t *conn);
+static ngx_int_t ngx_http_rcache_handshake_optional(
+    ngx_http_rcache_conn_t *conn);
 static ngx_int_t ngx_http_rcache_handshake_setname(
     ngx_http_rcache_conn_t *conn);
 static ngx_int_t ngx_http_rcache_handshake_send(ngx_http_rcache_conn_t *conn,
@@ -35,6 +37,12 @@ static void ngx_http_rcache_handshake_password(ngx_http_rcache_conn_t *conn);
 static void ngx_http_rcache_handshake_select_handler(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
 static void ngx_http_rcache_handshake_role_handler(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply);
+static void ngx_http_rcache_handshake_no_evict_handler(
+    ngx_http_rcache_op_t *op, ngx_http_rcache_reply_t *reply);
+static void ngx_http_rcache_handshake_setinfo_handler(
+    ngx_http_rcache_op_t *op, ngx_http_rcache_reply_t *reply);
+static ngx_uint_t ngx_http_rcache_handshake_unknown(
     ngx_http_rcache_reply_t *reply);
 static void ngx_http_rcache_handshake_setname_handler(
     ngx_http_rcache_op_t *op, ngx_http_rcache_reply_t *reply);
@@ -106,6 +114,10 @@ ngx_http_rcache_handshake(ngx_http_rcache_conn_t *conn)
         return NGX_ERROR;
     }
 
+    if (ngx_http_rcache_handshake_optional(conn) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_http_rcache_handshake_setname(conn);
 }
 
@@ -158,6 +170,47 @@ ngx_http_rcache_handshake_role(ngx_http_rcache_conn_t *conn)
 
     return ngx_http_rcache_handshake_send(conn, argv, 1,
                                       ngx_http_rcache_handshake_role_handler);
+}
+
+
+/*
+ * CLIENT NO-EVICT is of Redis 7.0, CLIENT SETINFO of 7.2: what was refused once
+ * is not said again.  A user with a name is taken for one with few rights, whom
+ * Redis would put on record for the latter, and older ones cannot grant it.
+ */
+
+static ngx_int_t
+ngx_http_rcache_handshake_optional(ngx_http_rcache_conn_t *conn)
+{
+    ngx_str_t                 argv[4];
+    ngx_http_rcache_redis_t  *redis;
+
+    redis = conn->redis;
+
+    ngx_str_set(&argv[0], "CLIENT");
+
+    if (!redis->no_evict_refused) {
+        ngx_str_set(&argv[1], "NO-EVICT");
+        ngx_str_set(&argv[2], "on");
+
+        if (ngx_http_rcache_handshake_send(conn, argv, 3,
+                                  ngx_http_rcache_handshake_no_evict_handler)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (!redis->setinfo_refused && redis->conf->user.len == 0) {
+        ngx_str_set(&argv[1], "SETINFO");
+        ngx_str_set(&argv[2], "LIB-NAME");
+        ngx_str_set(&argv[3], "ngx_http_redis_proxy_cache_module");
+
+        return ngx_http_rcache_handshake_send(conn, argv, 4,
+                                   ngx_http_rcache_handshake_setinfo_handler);
+    }
+
+    return NGX_OK;
 }
 
 
@@ -337,6 +390,44 @@ ngx_http_rcache_handshake_role_handler(ngx_http_rcache_op_t *op,
 
     ngx_http_rcache_conn_fail(conn, NGX_HTTP_RCACHE_OP_DOWN,
                               "\"%V\" is no master", &conn->node->name);
+}
+
+
+static void
+ngx_http_rcache_handshake_no_evict_handler(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply)
+{
+    ngx_http_rcache_conn_t *conn = op->data;
+
+    if (ngx_http_rcache_handshake_unknown(reply)) {
+        conn->redis->no_evict_refused = 1;
+    }
+}
+
+
+static void
+ngx_http_rcache_handshake_setinfo_handler(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply)
+{
+    ngx_http_rcache_conn_t *conn = op->data;
+
+    if (ngx_http_rcache_handshake_unknown(reply)) {
+        conn->redis->setinfo_refused = 1;
+    }
+}
+
+
+/* not if the connection is refused, whatever is said on it */
+
+static ngx_uint_t
+ngx_http_rcache_handshake_unknown(ngx_http_rcache_reply_t *reply)
+{
+    return reply
+           && reply->type == REDIS_REPLY_ERROR
+           && (ngx_http_rcache_error_is(reply, "ERR unknown ")
+               || ngx_http_rcache_error_is(reply, "ERR Unknown ")
+               || ngx_http_rcache_error_is(reply, "ERR syntax error")
+               || ngx_http_rcache_error_is(reply, "NOPERM "));
 }
 
 
