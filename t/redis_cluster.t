@@ -99,6 +99,8 @@ my $mover = spawn(log => $t->dir . '/reshard.log', argv => [
 
 my %seen;
 my $rounds = 0;
+my $maps = maps();
+my $began = time();
 
 until (stopped($mover)) {
     my $found = ask($rounds % 2, @uris);
@@ -112,6 +114,12 @@ until (stopped($mover)) {
 
 cmp_ok($rounds, '>', 2, "$rounds times all of them while slots move");
 is_deeply(\%seen, { 'HIT -' => 90 * $rounds }, 'all are hits');
+
+# 700 slots have moved; one worker asks for all, and not each time
+
+$maps = maps() - $maps;
+cmp_ok($maps, '<=', 2 * (5 * (time() - $began + 1) + 2),
+       "the map was asked for $maps times, 5 a second by an instance at most");
 
 # one slot half way: keys that have moved and such that have not, and the two
 # keys of one command apart
@@ -254,6 +262,18 @@ $t->done();
 
 # All of these from that instance: how often which verdict; what is wrong with
 # an answer counts as a verdict, too.
+
+# how often nodes were asked for the map
+
+sub maps {
+    my $n = 0;
+
+    $n += $_ for map { $_->cmd(qw(INFO commandstats))
+                       =~ /^cmdstat_cluster\|slots:calls=(\d+)/m }
+                 $cluster->running();
+    return $n;
+}
+
 
 sub ask {
     my ($n, @uris) = @_;

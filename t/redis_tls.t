@@ -206,6 +206,31 @@ my @wrong = grep {
 } @requests;
 is(scalar(@wrong), 0, 'many requests at once');
 
+# the authorities of the system, which here are ours
+
+{
+    local $ENV{SSL_CERT_FILE} = $certs->ca;
+
+    my $trusting = $t->nginx(<<'CONF', settle => 0);
+    redis_proxy_cache_zone    trusting:64k server=rediss://localhost:%%OPEN%%
+                              connect_timeout=20s timeout=20s;
+    redis_proxy_cache_budget  20s;
+
+    server {
+        listen  127.0.0.1:%%PORT%%;
+
+        location / {
+            proxy_pass         http://%%ORIGIN%%;
+            redis_proxy_cache  trusting;
+        }
+    }
+CONF
+
+    ok(wait_for { $trusting->get('/trusting')->verdict eq 'HIT -' },
+       'an authority that the system trusts is enough');
+    is_deeply([ $trusting->lines('is down') ], [], 'from the beginning');
+}
+
 # what the configuration says wrongly
 
 for (

@@ -69,6 +69,18 @@ $one->stop();
 ok(hits('/b'), 'the first Redis dies: hits again');
 ok($two->exists('api:{http://localhost/b}'), 'from the second one');
 
+# several addresses, and nobody at most of them
+
+point('127.0.0.3 127.0.0.4 127.0.0.2 127.0.0.5');
+for my $n (1 .. 3) {
+    $two->restart();
+    ok(hits("/several/$n"), 'one of four addresses is right: hits');
+    ok($two->exists("api:{http://localhost/several/$n}"), 'from there');
+}
+point('127.0.0.2');
+$two->restart();
+ok(hits('/several/one'), 'one address again');
+
 # the name server is of no help, but the address is still right
 
 point('silent');
@@ -108,7 +120,7 @@ sub hits {
 }
 
 
-# Answers every question with one A record.
+# Answers every question with the addresses there are at the time.
 
 sub name_server {
     while (defined(my $peer = $dns->recv(my $query, 512))) {
@@ -120,9 +132,10 @@ sub name_server {
 
         $dns->send($id . ($to eq 'none'
             ? pack('n5', 0x8183, 1, 0, 0, 0) . $question
-            : pack('n5', 0x8180, 1, 1, 0, 0) . $question
-              . pack('n3Nn', 0xc00c, 1, 1, 1, 4)
-              . pack('C4', split /\./, $to)), 0, $peer);
+            : pack('n5', 0x8180, 1, scalar(split(' ', $to)), 0, 0) . $question
+              . join '', map { pack('n3Nn', 0xc00c, 1, 1, 1, 4)
+                               . pack('C4', split /\./) } split ' ', $to),
+            0, $peer);
     }
     return;
 }
