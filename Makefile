@@ -2,7 +2,8 @@
 #
 # Variables: NGINX (the nginx that the module is for), NGINX_SRC and
 # NGINX_CONFIGURE_ARGS (another one's sources and its configure arguments),
-# CC, DESTDIR; make chaos takes RCACHE_CHAOS (seconds) and RCACHE_SEED,
+# CC, DESTDIR; make chaos takes RCACHE_CHAOS (seconds), RCACHE_SEED and
+# RCACHE_READ (master, replica or nearest: a cluster),
 # make fuzz FUZZ_SECONDS, make test FUZZ_RUNS, make run
 # PORT, UPSTREAM and REDIS.
 

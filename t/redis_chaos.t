@@ -7,7 +7,8 @@
 # older than it may be, and none may be an error.
 #
 # RCACHE_CHAOS is for how many seconds (8; "make chaos": 120), RCACHE_SEED the
-# seed of the chance.
+# seed of the chance.  With RCACHE_READ it is a cluster with replicas, and that
+# is who is read from: master, replica or nearest.
 
 use strict;
 use warnings;
@@ -30,13 +31,15 @@ my ($lifetime, $slack) = (2, 6);
 srand $seed;
 
 my $t = RCache->new();
-my $redis = $t->redis();
-my $relay = $t->relay($redis->port);
+my $read = $ENV{RCACHE_READ};
+my @redis = $read ? $t->cluster()->nodes() : $t->redis();
+my %relay = map {
+    $_ => $t->relay($_->port, name => 'RELAY-' . $_->port)
+} @redis;
 my $origin = $t->throng(\&origin);
 
 my $conf = <<'CONF';
-    redis_proxy_cache_zone            api:1m
-                                      server=redis://127.0.0.1:%%RELAY%%;
+    redis_proxy_cache_zone            api:1m %%SERVERS%%;
     redis_proxy_cache_fallback_limit  200 queue=1000 timeout=30s;
 
     server {
@@ -51,31 +54,36 @@ my $conf = <<'CONF';
     }
 CONF
 
+$t->set(SERVERS => join ' ', map({ 'server=' . $_->url }
+                                       values %relay),
+    $read ? ('cluster=on', "read_from=$read", map {
+        'nat=' . $_->addr . '=127.0.0.1:' . $relay{$_}->port
+    } @redis) : ());
+
 my @nginx = map { $t->nginx($conf, workers => 2, settle => 0) } 1 .. 2;
 $_->tolerate('exited on signal 9', 'holds an unusable entry') for @nginx;
 
 # what may happen: how to begin it, how to end it
 
 my %ways = (
-    'redis-server is killed' => [ sub { $redis->stop() },
-                                  sub { $redis->start() } ],
-    'redis-server is frozen' => [ sub { $redis->freeze() },
-                                  sub { $redis->thaw() } ],
-    'CLIENT PAUSE' => [ sub { order(qw(CLIENT PAUSE 400 ALL)) } ],
-    'FLUSHALL' => [ sub { order('FLUSHALL') } ],
-    'maxmemory' => [ sub { order(qw(CONFIG SET maxmemory 1mb)) },
-                     sub { order(qw(CONFIG SET maxmemory 0)) } ],
-    'eviction' => [
+    'redis-server is killed' => to(sub { $_->stop() }, sub { $_->start() }),
+    'redis-server is frozen' => to(sub { $_->freeze() }, sub { $_->thaw() }),
+    'CLIENT PAUSE' => to(sub { order(qw(CLIENT PAUSE 400 ALL)) }),
+    'FLUSHALL' => to(sub { order('FLUSHALL') }),
+    'maxmemory' => to(sub { order(qw(CONFIG SET maxmemory 1mb)) },
+                      sub { order(qw(CONFIG SET maxmemory 0)) }),
+    'eviction' => to(
         sub { order(qw(CONFIG SET maxmemory-policy allkeys-random));
               order(qw(CONFIG SET maxmemory 2mb)) },
         sub { order(qw(CONFIG SET maxmemory 0));
-              order(qw(CONFIG SET maxmemory-policy noeviction)) } ],
-    'the network is slow' => [ sub { $relay->set(0.2) },
-                               sub { $relay->set('') } ],
-    'the network is silent' => [ sub { $relay->set('hang') },
-                                 sub { $relay->set('') } ],
-    'the network is cut' => [ sub { $relay->set('cut') },
-                              sub { $relay->set('') } ],
+              order(qw(CONFIG SET maxmemory-policy noeviction)) }),
+    'the network is slow' => to(sub { $relay{$_}->set(0.2) },
+                                sub { $relay{$_}->set('') }),
+    'the network is silent' => to(sub { $relay{$_}->set('hang') },
+                                  sub { $relay{$_}->set('') }),
+    'the network is cut' => to(sub { $relay{$_}->set('cut') },
+                               sub { $relay{$_}->set('') }),
+    $read ? ('a failover' => to(sub { order(qw(CLUSTER FAILOVER)) })) : (),
     'a worker is killed' => [ sub {
         my @workers = $nginx[ rand @nginx ]->workers();
         kill 'KILL', $workers[ rand @workers ] if @workers;
@@ -102,7 +110,7 @@ while (time() < $until) {
 
     # a Redis that does not answer cannot be told anything
 
-    if ($name =~ /^(?:CLIENT|FLUSH|max|evic)/
+    if ($name =~ /^(?:CLIENT|FLUSH|max|evic|a failover)/
         && grep { $_->[0] =~ /redis-server/ } @ends)
     {
         mend(0);
@@ -146,13 +154,30 @@ for my $nginx (@nginx) {
 $t->done();
 
 
+# Something that is done to one of the servers, $_, and undone.
+
+sub to {
+    my ($begin, $end) = @_;
+
+    my $victim;
+
+    return [ map {
+        my ($way, $first) = @$_;
+        $way ? sub {
+            $victim = $redis[ rand @redis ] if $first;
+            $way->() for $victim;
+        } : ();
+    } [ $begin, 1 ], [ $end, 0 ] ];
+}
+
+
 # A command, to a Redis that may be in no state to take it.
 
 sub order {
     my (@command) = @_;
 
     local $ENV{TEST_PATIENCE} = 2;
-    return $redis->cmd(@command);
+    return $_->cmd(@command);
 }
 
 
