@@ -83,7 +83,7 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
 
     { ngx_string("redis_proxy_cache_profile"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_enum_slot,
+      ngx_http_rcache_set_enum,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_rcache_loc_conf_t, rules.profile),
       &ngx_http_rcache_profiles },
@@ -111,14 +111,14 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
 
     { ngx_string("redis_proxy_cache_bypass"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_set_predicate_slot,
+      ngx_http_rcache_set_predicates,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_rcache_loc_conf_t, bypass),
       NULL },
 
     { ngx_string("redis_proxy_no_cache"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_set_predicate_slot,
+      ngx_http_rcache_set_predicates,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_rcache_loc_conf_t, no_cache),
       NULL },
@@ -153,7 +153,7 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
 
     { ngx_string("redis_proxy_cache_check_extension"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
-      ngx_conf_set_flag_slot,
+      ngx_http_rcache_set_flag,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_rcache_loc_conf_t, check.extension),
       NULL },
@@ -279,7 +279,7 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
 
     { ngx_string("redis_proxy_cache_client_control"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
-      ngx_conf_set_flag_slot,
+      ngx_http_rcache_set_flag,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_rcache_loc_conf_t, client_control),
       NULL },
@@ -335,7 +335,7 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
 
     { ngx_string("redis_proxy_cache_offline"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_set_predicate_slot,
+      ngx_http_rcache_set_predicates,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_rcache_loc_conf_t, offline),
       NULL },
@@ -419,7 +419,7 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
 
     { ngx_string("redis_proxy_cache_dry_run"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
-      ngx_conf_set_flag_slot,
+      ngx_http_rcache_set_flag,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_rcache_loc_conf_t, metrics.dry_run),
       NULL },

@@ -64,8 +64,11 @@ like($miss->header('X-Cache-Explain'),
      qr{; key="http://localhost/a\?b=c"; redis-key="api:\{http://localhost/a},
      'its keys');
 like($miss->header('X-Cache-Explain'),
-     qr{; ring=led; stored=yes; redis-ms=[\d.]+; fetch-ms=[\d.]+; total-ms=},
-     'what it did, and what that took');
+     qr/; ring=led; stored=yes; stored-lifetime=\d+; stored-lifetime-of=s-max/,
+     'what it did');
+like($miss->header('X-Cache-Explain'),
+     qr/; redis-ms=[\d.]+; fetch-ms=[\d.]+; total-ms=/,
+     'and what that took');
 
 $redis->wait_key('api:{http://localhost/a?b=c}');
 

@@ -92,8 +92,28 @@
 /* the body is compressed, see rcache_coding.h */
 #define RCACHE_ENTRY_CODED            0x0080
 
+/* and from there on three bits that have an rcache_lifetime_e */
+#define RCACHE_ENTRY_LIFETIME_SHIFT   12
+
+#define rcache_entry_source(e)                                                \
+    (((e)->flags >> RCACHE_ENTRY_LIFETIME_SHIFT) & 7)
+
 /* what is said of the stored body, and not of the response */
 #define RCACHE_ENTRY_STORED  (RCACHE_ENTRY_SEGMENTED|RCACHE_ENTRY_CODED)
+
+
+/* where the lifetime came from; others who write entries need not say it */
+
+typedef enum {
+    RCACHE_LIFETIME_UNSAID = 0,
+    RCACHE_LIFETIME_S_MAXAGE,
+    RCACHE_LIFETIME_MAX_AGE,
+    RCACHE_LIFETIME_EXPIRES,
+    RCACHE_LIFETIME_ACCEL,        /* X-Accel-Expires */
+    RCACHE_LIFETIME_TARGETED,     /* RFC 9213 */
+    RCACHE_LIFETIME_VALID,        /* the configuration */
+    RCACHE_LIFETIME_HEURISTIC
+} rcache_lifetime_e;
 
 
 typedef struct {

@@ -107,6 +107,7 @@ typedef struct {
     uint32_t      flags;            /* of the entry: RCACHE_ENTRY_SHARED,
                                        _NO_CACHE, _MUST_REVALIDATE,
                                        _S_MAXAGE, _HEURISTIC, _PRIVATE */
+    uint32_t      source;           /* rcache_lifetime_e */
 } rcache_freshness_t;
 
 

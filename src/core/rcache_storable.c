@@ -17,7 +17,7 @@ static int rcache_response_understood(unsigned status);
 static int64_t rcache_response_initial_age(const rcache_response_t *resp,
     int64_t delay);
 static int rcache_response_explicit(const rcache_response_t *resp,
-    int64_t valid, int64_t *lifetime, int64_t *age);
+    int64_t valid, int64_t *lifetime, int64_t *age, uint32_t *source);
 static int64_t rcache_response_heuristic(const rcache_response_t *resp);
 static int rcache_response_guessable(unsigned status);
 static int rcache_response_useful(const rcache_response_t *resp, int strict);
@@ -51,9 +51,12 @@ rcache_response_storable(rcache_response_t *resp, int64_t valid,
     counted = age;
     guess = 0;
 
-    if (!rcache_response_explicit(resp, valid, &n, &counted)) {
+    if (!rcache_response_explicit(resp, valid, &n, &counted, &fresh->source)) {
         n = rcache_response_heuristic(resp);
         guess = (n > 0);
+
+        fresh->source = guess ? RCACHE_LIFETIME_HEURISTIC
+                              : RCACHE_LIFETIME_UNSAID;
 
         if (!guess && !cc->no_cache) {
             return RCACHE_REASON_NO_LIFETIME;
@@ -303,7 +306,7 @@ rcache_response_initial_age(const rcache_response_t *resp, int64_t delay)
 
 static int
 rcache_response_explicit(const rcache_response_t *resp, int64_t valid,
-    int64_t *lifetime, int64_t *age)
+    int64_t *lifetime, int64_t *age, uint32_t *source)
 {
     int64_t             n, date;
     const rcache_cc_t  *cc;
@@ -313,15 +316,18 @@ rcache_response_explicit(const rcache_response_t *resp, int64_t valid,
     if (resp->accel_expires != -1) {
         *lifetime = resp->accel_expires;
         *age = 0;
+        *source = RCACHE_LIFETIME_ACCEL;
 
         return 1;
     }
 
     if (cc->s_maxage != -1) {
         n = cc->s_maxage;
+        *source = RCACHE_LIFETIME_S_MAXAGE;
 
     } else if (cc->max_age != -1) {
         n = cc->max_age;
+        *source = RCACHE_LIFETIME_MAX_AGE;
 
     } else if (resp->expires != -1 && !resp->targeted) {
 
@@ -343,9 +349,12 @@ rcache_response_explicit(const rcache_response_t *resp, int64_t valid,
             n = RCACHE_DELTA_MAX;
         }
 
+        *source = RCACHE_LIFETIME_EXPIRES;
+
     } else if (valid > 0) {
         *lifetime = valid;
         *age = 0;
+        *source = RCACHE_LIFETIME_VALID;
 
         return 1;
 
@@ -355,6 +364,10 @@ rcache_response_explicit(const rcache_response_t *resp, int64_t valid,
 
     if (resp->age_invalid && *age < n * 1000) {
         *age = n * 1000;
+    }
+
+    if (resp->targeted) {
+        *source = RCACHE_LIFETIME_TARGETED;
     }
 
     *lifetime = n;

@@ -31,6 +31,7 @@
 #include "ngx_http_rcache_lint.h"
 #include "../shm/ngx_http_rcache_health.h"
 #include "ngx_http_rcache_body_conf.h"
+#include "ngx_http_rcache_explain.h"
 #include "ngx_http_rcache_metrics.h"
 
 #include "ngx_http_rcache_purge.h"
@@ -143,7 +144,9 @@ typedef struct {
 } ngx_http_rcache_valid_t;
 
 
-typedef struct {
+typedef struct ngx_http_rcache_loc_conf_s  ngx_http_rcache_loc_conf_t;
+
+struct ngx_http_rcache_loc_conf_s {
     ngx_flag_t                     enable;
     ngx_http_rcache_check_conf_t   check;
     ngx_http_rcache_lint_conf_t    lint;
@@ -183,9 +186,10 @@ typedef struct {
     ngx_str_t                      via;      /* value of Via; empty: off */
     ngx_http_rcache_metrics_conf_t metrics;
     ngx_http_rcache_rules_conf_t   rules;
+    ngx_http_rcache_lines_t        lines;
     ngx_http_rcache_purge_conf_t   purge;
     ngx_http_rcache_fallback_conf_t  fallback;
-} ngx_http_rcache_loc_conf_t;
+};
 
 
 typedef enum {
@@ -324,6 +328,10 @@ struct ngx_http_rcache_ctx_s {
     uint64_t                       fetching;  /* when that began */
     uint64_t                       first;     /* byte of the response */
     rcache_reason_e                missed;    /* why it was no hit */
+
+    /* of what is being stored, for redis_proxy_cache_explain */
+    int64_t                        lifetime;
+    uint32_t                       lifetime_of; /* rcache_lifetime_e */
 
     /* the client's header lines while the conditional ones are hidden */
     ngx_list_t                     headers_in;

@@ -10,7 +10,7 @@
 #include "ngx_http_rcache.h"
 
 
-static ngx_uint_t ngx_http_rcache_args_named(
+static ngx_http_rcache_args_rule_t *ngx_http_rcache_args_rule(
     ngx_http_rcache_args_conf_t *conf, ngx_str_t *name);
 static ngx_int_t ngx_http_rcache_args_choose(ngx_http_rcache_args_conf_t *conf,
     rcache_arg_t *args, size_t *n);
@@ -103,32 +103,14 @@ static ngx_int_t
 ngx_http_rcache_args_choose(ngx_http_rcache_args_conf_t *conf,
     rcache_arg_t *args, size_t *n)
 {
-    size_t      i, kept;
-    ngx_uint_t  drop;
+    size_t                        i, kept;
+    ngx_http_rcache_args_rule_t  *rule;
 
     kept = 0;
 
     for (i = 0; i < *n; i++) {
 
-        drop = (conf->drop_empty && args[i].empty);
-
-        switch (conf->mode) {
-
-        case NGX_HTTP_RCACHE_ARGS_KEEP:
-            drop = drop || !ngx_http_rcache_args_named(conf, &args[i].name);
-            break;
-
-        case NGX_HTTP_RCACHE_ARGS_DROP:
-            drop = drop || ngx_http_rcache_args_named(conf, &args[i].name);
-            break;
-
-        default: /* NGX_HTTP_RCACHE_ARGS_ALL */
-            break;
-        }
-
-        /* another argument may be hidden behind its ";" */
-
-        if (!drop || args[i].cloaked) {
+        if (!ngx_http_rcache_args_drops(conf, &args[i], &rule)) {
             args[kept++] = args[i];
         }
     }
@@ -139,8 +121,39 @@ ngx_http_rcache_args_choose(ngx_http_rcache_args_conf_t *conf,
 }
 
 
-static ngx_uint_t
-ngx_http_rcache_args_named(ngx_http_rcache_args_conf_t *conf, ngx_str_t *name)
+ngx_uint_t
+ngx_http_rcache_args_drops(ngx_http_rcache_args_conf_t *conf,
+    rcache_arg_t *arg, ngx_http_rcache_args_rule_t **rule)
+{
+    *rule = NULL;
+
+    /* another argument may be hidden behind its ";" */
+
+    if (arg->cloaked) {
+        return 0;
+    }
+
+    if (conf->drop_empty && arg->empty) {
+        return 1;
+    }
+
+    switch (conf->mode) {
+
+    case NGX_HTTP_RCACHE_ARGS_KEEP:
+        return ngx_http_rcache_args_rule(conf, &arg->name) == NULL;
+
+    case NGX_HTTP_RCACHE_ARGS_DROP:
+        *rule = ngx_http_rcache_args_rule(conf, &arg->name);
+        return *rule != NULL;
+
+    default: /* NGX_HTTP_RCACHE_ARGS_ALL */
+        return 0;
+    }
+}
+
+
+static ngx_http_rcache_args_rule_t *
+ngx_http_rcache_args_rule(ngx_http_rcache_args_conf_t *conf, ngx_str_t *name)
 {
     ngx_uint_t                    i;
     ngx_http_rcache_args_rule_t  *rule;
@@ -154,7 +167,7 @@ ngx_http_rcache_args_named(ngx_http_rcache_args_conf_t *conf, ngx_str_t *name)
         if (rule[i].regex) {
 
             if (ngx_regex_exec(rule[i].regex, name, NULL, 0) >= 0) {
-                return 1;
+                return &rule[i];
             }
 
             continue;
@@ -165,7 +178,7 @@ ngx_http_rcache_args_named(ngx_http_rcache_args_conf_t *conf, ngx_str_t *name)
         if (rule[i].wild) {
 
             if (rcache_args_match(&rule[i].text, name)) {
-                return 1;
+                return &rule[i];
             }
 
             continue;
@@ -174,11 +187,11 @@ ngx_http_rcache_args_named(ngx_http_rcache_args_conf_t *conf, ngx_str_t *name)
         if (rule[i].text.len == name->len
             && ngx_memcmp(rule[i].text.data, name->data, name->len) == 0)
         {
-            return 1;
+            return &rule[i];
         }
     }
 
-    return 0;
+    return NULL;
 }
 
 

@@ -78,7 +78,7 @@ ngx_http_rcache_set_cache(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
-    ngx_http_rcache_where(cf, &rlcf->lint.cache);
+    ngx_http_rcache_written(cf, rlcf, 1);
 
     value = cf->args->elts;
 
@@ -164,7 +164,7 @@ ngx_http_rcache_set_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     rlcf->rules.loose = ngx_http_rcache_rules_loose(&value[1]);
 
-    ngx_http_rcache_where(cf, &rlcf->lint.key);
+    ngx_http_rcache_written(cf, rlcf, 1);
     rlcf->lint.key_text = value[1];
 
     return NGX_CONF_OK;
@@ -201,6 +201,8 @@ ngx_http_rcache_set_valid(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return ngx_http_rcache_bad_value(cf, &value[n],
                                          "a time, such as \"10m\"");
     }
+
+    ngx_http_rcache_written(cf, rlcf, (n == 1) ? 3 : n - 1);
 
     if (n == 1) {
 
@@ -286,7 +288,7 @@ ngx_http_rcache_set_methods(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     rlcf->methods = methods;
 
-    ngx_http_rcache_where(cf, &rlcf->lint.methods);
+    ngx_http_rcache_written(cf, rlcf, 1);
 
     return NGX_CONF_OK;
 }
@@ -318,6 +320,8 @@ ngx_http_rcache_set_size(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     *np = n;
 
+    ngx_http_rcache_written(cf, conf, 1);
+
     return NGX_CONF_OK;
 }
 
@@ -335,6 +339,8 @@ ngx_http_rcache_set_msec(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (*msp != NGX_CONF_UNSET_MSEC) {
         return "is duplicate";
     }
+
+    ngx_http_rcache_written(cf, conf, 1);
 
     value = cf->args->elts;
 
@@ -364,6 +370,8 @@ ngx_http_rcache_set_off(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return ngx_http_rcache_bad_value(cf, &value[1],
                                          "an offset, such as \"10m\"");
     }
+
+    ngx_http_rcache_written(cf, conf, 1);
 
     return NGX_CONF_OK;
 }
@@ -395,6 +403,8 @@ ngx_http_rcache_set_number(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     *np = n;
 
+    ngx_http_rcache_written(cf, conf, 1);
+
     return NGX_CONF_OK;
 }
 
@@ -421,6 +431,8 @@ ngx_http_rcache_set_variants(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     rlcf->max_variants = n;
+
+    ngx_http_rcache_written(cf, rlcf, 1);
 
     return NGX_CONF_OK;
 }
@@ -452,7 +464,7 @@ ngx_http_rcache_set_ignore(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     rlcf->ignore = 0;
 
-    ngx_http_rcache_where(cf, &rlcf->lint.ignore);
+    ngx_http_rcache_written(cf, rlcf, 1);
 
     value = cf->args->elts;
 

@@ -28,6 +28,8 @@ ngx_http_rcache_set_types(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
+    ngx_http_rcache_written(cf, rlcf, 1);
+
     value = cf->args->elts;
 
     if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "default") == 0) {
@@ -77,6 +79,8 @@ ngx_http_rcache_set_statuses(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
+    ngx_http_rcache_written(cf, rlcf, 1);
+
     value = cf->args->elts;
 
     if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "any") == 0) {
@@ -123,6 +127,8 @@ ngx_http_rcache_set_no_cache_body(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_rcache_pattern_t  **pattern;
 
     value = cf->args->elts;
+
+    ngx_http_rcache_written(cf, rlcf, 1);
 
     if (rlcf->check.patterns == NULL) {
 
@@ -219,6 +225,8 @@ ngx_http_rcache_set_validate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (rlcf->check.json != NGX_CONF_UNSET_UINT) {
         return "is duplicate";
     }
+
+    ngx_http_rcache_written(cf, rlcf, 1);
 
     value = cf->args->elts;
 

@@ -22,6 +22,8 @@ ngx_http_rcache_set_tags(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_rcache_purge_conf_t *pcf = (ngx_http_rcache_purge_conf_t *)
                                             ((u_char *) conf + cmd->offset);
 
+    ngx_http_rcache_written(cf, conf, 1);
+
     return ngx_http_rcache_purge_values(cf, &pcf->tags);
 }
 

@@ -20,10 +20,6 @@ static char *ngx_http_rcache_args_add(ngx_conf_t *cf,
 
 #define NGX_HTTP_RCACHE_BODY_MAX     (1024 * 1024)
 
-/* the longest name of a header in redis_proxy_cache_unkeyed */
-
-#define NGX_HTTP_RCACHE_UNKEYED_LEN  64
-
 
 char *
 ngx_http_rcache_set_args(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
@@ -40,6 +36,8 @@ ngx_http_rcache_set_args(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (rlcf->rules.args != NGX_CONF_UNSET_PTR) {
         return "is duplicate";
     }
+
+    ngx_http_rcache_written(cf, rlcf, 1);
 
     value = cf->args->elts;
 
@@ -166,8 +164,9 @@ ngx_http_rcache_args_add(ngx_conf_t *cf, ngx_http_rcache_args_conf_t *conf,
 
     ngx_memzero(rule, sizeof(ngx_http_rcache_args_rule_t));
 
+    rule->text = *value;
+
     if (value->data[0] != '~') {
-        rule->text = *value;
         rule->wild = (ngx_strchr(value->data, '*') != NULL);
 
         return NGX_CONF_OK;
@@ -217,7 +216,7 @@ ngx_http_rcache_set_user(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
-    ngx_http_rcache_where(cf, &rlcf->lint.user);
+    ngx_http_rcache_written(cf, rlcf, 1);
 
     value = cf->args->elts;
 
@@ -269,6 +268,8 @@ ngx_http_rcache_set_unkeyed(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
+    ngx_http_rcache_written(cf, rlcf, 1);
+
     rlcf->rules.unkeyed = ngx_pcalloc(cf->pool,
                                       sizeof(ngx_http_rcache_unkeyed_t));
     if (rlcf->rules.unkeyed == NULL) {
@@ -305,7 +306,7 @@ ngx_http_rcache_set_unkeyed(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         kv->value.len = value[i].len - kv->key.len - 1;
 
         if (!ngx_http_rcache_is_token(&kv->key)
-            || kv->key.len > NGX_HTTP_RCACHE_UNKEYED_LEN)
+            || kv->key.len > NGX_HTTP_RCACHE_UNKEYED_NAME)
         {
             return ngx_http_rcache_bad_value(cf, &value[i],
                                    "the name of a header in front of \"=\"");
@@ -335,6 +336,8 @@ ngx_http_rcache_set_unkeyed(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
+    rlcf->rules.unkeyed->given = given;
+
     if (ngx_http_rcache_unkeyed_build(cf, &given, first == 1,
                                       rlcf->rules.unkeyed)
         != NGX_OK)
@@ -358,6 +361,8 @@ ngx_http_rcache_set_key_body(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (rlcf->rules.body_size != NGX_CONF_UNSET_SIZE) {
         return "is duplicate";
     }
+
+    ngx_http_rcache_written(cf, rlcf, 1);
 
     value = cf->args->elts;
 

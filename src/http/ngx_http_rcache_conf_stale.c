@@ -58,6 +58,8 @@ ngx_http_rcache_set_msec_or_0(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     *msp = n;
 
+    ngx_http_rcache_written(cf, conf, 1);
+
     return NGX_CONF_OK;
 }
 
@@ -72,6 +74,8 @@ ngx_http_rcache_set_use_stale(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t           *value;
     ngx_uint_t           i;
     ngx_conf_bitmask_t  *mask;
+
+    ngx_http_rcache_written(cf, rlcf, 1);
 
     value = cf->args->elts;
 

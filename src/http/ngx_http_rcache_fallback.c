@@ -376,6 +376,8 @@ ngx_http_rcache_set_fallback_limit(ngx_conf_t *cf, ngx_command_t *cmd,
         return "is duplicate";
     }
 
+    ngx_http_rcache_written(cf, rlcf, 1);
+
     value = cf->args->elts;
 
     if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {

@@ -93,26 +93,11 @@ ngx_http_rcache_lint_merge(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_value(conf->lint.strict, prev->lint.strict, 0);
 
-    if (conf->lint.cache.line == 0) {
-        conf->lint.cache = prev->lint.cache;
-    }
-
-    if (conf->lint.key.line == 0) {
-        conf->lint.key = prev->lint.key;
+    if (conf->lines.line[NGX_HTTP_RCACHE_RULE_KEY].where.line == 0) {
         conf->lint.key_text = prev->lint.key_text;
     }
 
-    if (conf->lint.methods.line == 0) {
-        conf->lint.methods = prev->lint.methods;
-    }
-
-    if (conf->lint.ignore.line == 0) {
-        conf->lint.ignore = prev->lint.ignore;
-    }
-
-    if (conf->lint.user.line == 0) {
-        conf->lint.user = prev->lint.user;
-    }
+    ngx_http_rcache_lines_merge(&prev->lines, &conf->lines);
 
     if (conf->lint.purge.line == 0) {
         conf->lint.purge = prev->lint.purge;
@@ -178,6 +163,7 @@ ngx_http_rcache_lint_location(ngx_conf_t *cf,
     ngx_int_t                     rc;
     ngx_str_t                     none;
     ngx_uint_t                    has;
+    ngx_http_rcache_line_t       *line;
     ngx_http_rcache_loc_conf_t   *rlcf;
     ngx_http_rcache_lint_conf_t  *lint;
 
@@ -185,6 +171,7 @@ ngx_http_rcache_lint_location(ngx_conf_t *cf,
 
     rc = NGX_OK;
     lint = &rlcf->lint;
+    line = rlcf->lines.line;
 
     ngx_str_null(&none);
 
@@ -222,38 +209,42 @@ ngx_http_rcache_lint_location(ngx_conf_t *cf,
 
     if (!(has & NGX_HTTP_RCACHE_HAS_HOST)) {
         rc |= ngx_http_rcache_lint_tell(cf, NGX_HTTP_RCACHE_LINT_HOST,
-                  lint->strict, &lint->key, &none,
+                  lint->strict, &line[NGX_HTTP_RCACHE_RULE_KEY].where,
+                  &none,
                   "the key has no host, so that servers of all names share it",
                   "put \"$host\" into \"redis_proxy_cache_key\"");
     }
 
     if (!(has & NGX_HTTP_RCACHE_HAS_URI)) {
         rc |= ngx_http_rcache_lint_tell(cf, NGX_HTTP_RCACHE_LINT_URI,
-                  lint->strict, &lint->key, &none,
+                  lint->strict, &line[NGX_HTTP_RCACHE_RULE_KEY].where,
+                  &none,
                   "the key has no URI, so that all of them share one response",
                   "put \"$request_uri\" into \"redis_proxy_cache_key\"");
     }
 
     /* who says that there are no users has thought of them */
 
-    if (lint->user.line == 0
+    if (line[NGX_HTTP_RCACHE_RULE_USER].where.line == 0
         && !(has & NGX_HTTP_RCACHE_HAS_USER)
         && ngx_http_rcache_lint_guarded(cf, clcf))
     {
         rc |= ngx_http_rcache_lint_tell(cf, NGX_HTTP_RCACHE_LINT_AUTH,
-                  lint->strict, &lint->cache, &clcf->name,
+                  lint->strict, &line[NGX_HTTP_RCACHE_RULE_CACHE].where,
+                  &clcf->name,
                   "auth_basic or auth_request let users in, and the key does "
                   "not tell them apart",
                   "set \"redis_proxy_cache_user\" to who it is, or to \"off\" "
                   "if they all may get the same");
     }
 
-    if (lint->user.line == 0
+    if (line[NGX_HTTP_RCACHE_RULE_USER].where.line == 0
         && !(has & NGX_HTTP_RCACHE_HAS_USER)
         && ngx_http_rcache_lint_authorizes(cf, clcf))
     {
         rc |= ngx_http_rcache_lint_tell(cf, NGX_HTTP_RCACHE_LINT_PASSED,
-                  lint->strict, &lint->cache, &clcf->name,
+                  lint->strict, &line[NGX_HTTP_RCACHE_RULE_CACHE].where,
+                  &clcf->name,
                   "the upstream gets an Authorization that the cache does not "
                   "see, and the key does not tell users apart",
                   "set \"redis_proxy_cache_user\" to who it is, or to \"off\" "
@@ -264,7 +255,8 @@ ngx_http_rcache_lint_location(ngx_conf_t *cf,
         && rlcf->rules.body_size == 0)
     {
         rc |= ngx_http_rcache_lint_tell(cf, NGX_HTTP_RCACHE_LINT_BODY,
-                  lint->strict, &lint->methods, &none,
+                  lint->strict, &line[NGX_HTTP_RCACHE_RULE_METHODS].where,
+                  &none,
                   "POST and QUERY are not cached without the body in the key",
                   "set \"redis_proxy_cache_key_body\"");
     }
@@ -273,7 +265,8 @@ ngx_http_rcache_lint_location(ngx_conf_t *cf,
         && !ngx_http_rcache_lint_hides(cf, clcf))
     {
         rc |= ngx_http_rcache_lint_tell(cf, NGX_HTTP_RCACHE_LINT_COOKIE,
-                  lint->strict, &lint->ignore, &none,
+                  lint->strict, &line[NGX_HTTP_RCACHE_RULE_IGNORE].where,
+                  &none,
                   "a Set-Cookie is stored and sent to all",
                   "add \"proxy_hide_header Set-Cookie\"");
     }

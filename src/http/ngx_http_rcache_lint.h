@@ -26,11 +26,6 @@ typedef struct {
 
 typedef struct {
     ngx_flag_t                   strict;
-    ngx_http_rcache_where_t      cache;
-    ngx_http_rcache_where_t      key;
-    ngx_http_rcache_where_t      methods;
-    ngx_http_rcache_where_t      ignore;
-    ngx_http_rcache_where_t      user;
     ngx_http_rcache_where_t      purge;
     ngx_http_rcache_where_t      admin;      /* not inherited */
     ngx_str_t                    key_text;

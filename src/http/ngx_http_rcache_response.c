@@ -262,10 +262,15 @@ ngx_http_rcache_entry_init(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
                                     &ctx->key, entry->created);
     entry->age = (uint32_t) fresh->age;
     entry->fetch = (uint32_t) delay;
-    entry->flags = fresh->flags | (entry->flags & RCACHE_ENTRY_STORED);
+    entry->flags = fresh->flags
+                   | (fresh->source << RCACHE_ENTRY_LIFETIME_SHIFT)
+                   | (entry->flags & RCACHE_ENTRY_STORED);
     entry->stale_while_revalidate = fresh->stale_while_revalidate;
     entry->stale_if_error = fresh->stale_if_error;
     entry->status = (uint16_t) resp->status;
+
+    ctx->lifetime = entry->lifetime;
+    ctx->lifetime_of = fresh->source;
 
     ngx_http_rcache_sign(ctx->zone, entry);
 }

@@ -35,7 +35,7 @@ ngx_http_rcache_rules_who(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     ngx_str_null(&headers);
 
-    rc = rlcf->rules.unkeyed->n ? ngx_http_rcache_unkeyed(r, &headers)
+    rc = rlcf->rules.unkeyed->n ? ngx_http_rcache_unkeyed(r, ctx, &headers)
                                 : NGX_OK;
 
     if (rc == NGX_ERROR) {

@@ -53,10 +53,11 @@ typedef enum {
 
 
 typedef struct {
-    ngx_str_t                      text;     /* a name, or with wildcards */
+    ngx_str_t                      text;     /* as it is written: a name, or
+                                                with wildcards */
     ngx_uint_t                     wild;     /* unsigned  wild:1; */
 #if (NGX_PCRE)
-    ngx_regex_t                   *regex;    /* NULL: text */
+    ngx_regex_t                   *regex;    /* NULL: text is to be matched */
 #endif
 } ngx_http_rcache_args_rule_t;
 
@@ -69,6 +70,11 @@ typedef struct {
     ngx_uint_t                     upstream; /* unsigned  upstream:1;
                                                 it gets what the key has */
 } ngx_http_rcache_args_conf_t;
+
+
+/* the longest name of a header in redis_proxy_cache_unkeyed */
+
+#define NGX_HTTP_RCACHE_UNKEYED_NAME  64
 
 
 /* redis_proxy_cache_unkeyed: what a header that is in the request does */
@@ -84,6 +90,7 @@ typedef enum {
 typedef struct {
     ngx_hash_t                     hash;     /* of ngx_http_rcache_unkeyed_e */
     ngx_uint_t                     n;
+    ngx_array_t                    given;    /* ngx_keyval_t, as written */
 } ngx_http_rcache_unkeyed_t;
 
 
@@ -109,6 +116,9 @@ typedef struct {
     ngx_str_t                      parts;    /* the end of the key */
     ngx_str_t                      args;
     ngx_str_t                      body;     /* of the request, in one piece */
+
+    ngx_list_t                    *unstripped; /* the client's header lines,
+                                                if some were taken out */
 
     /* while the upstream is shown the arguments of the key */
     ngx_str_t                      client_uri;
@@ -172,6 +182,8 @@ ngx_int_t ngx_http_rcache_rules_key(ngx_http_request_t *r,
  * query is that of the request, ngx_http_rcache_args(), or another.
  *
  * show: the upstream is to see it too; unshow: no more.
+ *
+ * drops: the argument does not count; *rule is the one that says so, or NULL.
  */
 
 ngx_int_t ngx_http_rcache_args(ngx_http_request_t *r, ngx_str_t *args);
@@ -181,23 +193,31 @@ ngx_int_t ngx_http_rcache_args_show(ngx_http_request_t *r,
     struct ngx_http_rcache_ctx_s *ctx);
 void ngx_http_rcache_args_unshow(ngx_http_request_t *r,
     struct ngx_http_rcache_ctx_s *ctx);
+ngx_uint_t ngx_http_rcache_args_drops(ngx_http_rcache_args_conf_t *conf,
+    rcache_arg_t *arg, ngx_http_rcache_args_rule_t **rule);
 
 /*
  * ngx_http_rcache_unkeyed.c: adds the header lines that are keyed to parts, and
  * takes out those that are to be; NGX_OK, NGX_ERROR, NGX_DECLINED: bypass.
+ *
+ * find: what is to be done with a header line; 0: nothing is said of it.
  */
 
-ngx_int_t ngx_http_rcache_unkeyed(ngx_http_request_t *r, ngx_str_t *parts);
+ngx_int_t ngx_http_rcache_unkeyed(ngx_http_request_t *r,
+    struct ngx_http_rcache_ctx_s *ctx, ngx_str_t *parts);
+ngx_http_rcache_unkeyed_e ngx_http_rcache_unkeyed_find(
+    ngx_http_rcache_unkeyed_t *unkeyed, ngx_table_elt_t *h);
 
 /*
  * build: from what is given, ngx_keyval_t with names in lower case, or NULL,
  * and the defaults for what is not; NGX_OK, NGX_ERROR.  action: 0 if there is
- * none of that name.
+ * none of that name.  word: the name of one.
  */
 
 ngx_int_t ngx_http_rcache_unkeyed_build(ngx_conf_t *cf, ngx_array_t *given,
     ngx_uint_t defaults, ngx_http_rcache_unkeyed_t *unkeyed);
 ngx_http_rcache_unkeyed_e ngx_http_rcache_unkeyed_action(ngx_str_t *value);
+ngx_str_t *ngx_http_rcache_unkeyed_word(ngx_http_rcache_unkeyed_e action);
 
 /*
  * ngx_http_rcache_body.c.  method: as in r->method, or NGX_HTTP_RCACHE_QUERY.

@@ -18,10 +18,6 @@
 
 #define NGX_HTTP_RCACHE_UNKEYED_MAX   16
 
-/* the longest name with an underscore that is looked at */
-
-#define NGX_HTTP_RCACHE_UNKEYED_NAME  64
-
 
 typedef struct {
     ngx_table_elt_t  *lines[NGX_HTTP_RCACHE_UNKEYED_MAX];
@@ -33,17 +29,24 @@ typedef struct {
 } ngx_http_rcache_unkeyed_found_t;
 
 
-static ngx_http_rcache_unkeyed_e ngx_http_rcache_unkeyed_find(
-    ngx_http_rcache_unkeyed_t *unkeyed, ngx_table_elt_t *h);
 static ngx_uint_t ngx_http_rcache_unkeyed_port(ngx_http_request_t *r);
 static void ngx_http_rcache_unkeyed_add(
     ngx_http_rcache_unkeyed_found_t *found, ngx_table_elt_t *h);
 static ngx_int_t ngx_http_rcache_unkeyed_parts(ngx_http_request_t *r,
     ngx_http_rcache_unkeyed_found_t *found, ngx_str_t *parts);
 static ngx_int_t ngx_http_rcache_unkeyed_strip(ngx_http_request_t *r,
-    ngx_http_rcache_unkeyed_t *unkeyed);
+    ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_unkeyed_t *unkeyed);
 static ngx_int_t ngx_http_rcache_unkeyed_put(ngx_array_t *keys,
     ngx_keyval_t *kv);
+
+static ngx_str_t  ngx_http_rcache_unkeyed_words[] = {
+    ngx_null_string,
+    ngx_string("ignore"),
+    ngx_string("key"),
+    ngx_string("strip"),
+    ngx_string("bypass")
+};
+
 
 /*
  * What says where the request came from is legitimate behind another proxy,
@@ -111,7 +114,8 @@ static ngx_keyval_t  ngx_http_rcache_unkeyed_defaults[] = {
 
 
 ngx_int_t
-ngx_http_rcache_unkeyed(ngx_http_request_t *r, ngx_str_t *parts)
+ngx_http_rcache_unkeyed(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    ngx_str_t *parts)
 {
     ngx_uint_t                        i;
     ngx_list_part_t                  *part;
@@ -171,7 +175,7 @@ ngx_http_rcache_unkeyed(ngx_http_request_t *r, ngx_str_t *parts)
 
     if (found.strip
         && !rlcf->metrics.dry_run
-        && ngx_http_rcache_unkeyed_strip(r, unkeyed) != NGX_OK)
+        && ngx_http_rcache_unkeyed_strip(r, ctx, unkeyed) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -189,7 +193,7 @@ ngx_http_rcache_unkeyed(ngx_http_request_t *r, ngx_str_t *parts)
  * gateway such as CGI makes one of them.
  */
 
-static ngx_http_rcache_unkeyed_e
+ngx_http_rcache_unkeyed_e
 ngx_http_rcache_unkeyed_find(ngx_http_rcache_unkeyed_t *unkeyed,
     ngx_table_elt_t *h)
 {
@@ -359,9 +363,9 @@ ngx_http_rcache_unkeyed_parts(ngx_http_request_t *r,
 
 static ngx_int_t
 ngx_http_rcache_unkeyed_strip(ngx_http_request_t *r,
-    ngx_http_rcache_unkeyed_t *unkeyed)
+    ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_unkeyed_t *unkeyed)
 {
-    ngx_list_t        list, old;
+    ngx_list_t        list, *old;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h, *copy;
@@ -370,12 +374,19 @@ ngx_http_rcache_unkeyed_strip(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    old = r->headers_in.headers;
+    old = ngx_palloc(r->pool, sizeof(ngx_list_t));
+    if (old == NULL) {
+        return NGX_ERROR;
+    }
+
+    *old = r->headers_in.headers;
+
+    ctx->rules.unstripped = old;
 
     r->headers_in.headers = list;
     r->headers_in.headers.last = &r->headers_in.headers.part;
 
-    part = &old.part;
+    part = &old->part;
     h = part->elts;
 
     for (i = 0; /* void */; i++) {
@@ -498,25 +509,24 @@ ngx_http_rcache_unkeyed_e
 ngx_http_rcache_unkeyed_action(ngx_str_t *value)
 {
     ngx_uint_t  i;
+    ngx_str_t  *word;
 
-    static struct {
-        ngx_str_t                  name;
-        ngx_http_rcache_unkeyed_e  action;
-    } actions[] = {
-        { ngx_string("ignore"), NGX_HTTP_RCACHE_UNKEYED_IGNORE },
-        { ngx_string("key"), NGX_HTTP_RCACHE_UNKEYED_KEY },
-        { ngx_string("strip"), NGX_HTTP_RCACHE_UNKEYED_STRIP },
-        { ngx_string("bypass"), NGX_HTTP_RCACHE_UNKEYED_BYPASS },
-        { ngx_null_string, 0 }
-    };
+    for (i = NGX_HTTP_RCACHE_UNKEYED_BYPASS; i; i--) {
+        word = &ngx_http_rcache_unkeyed_words[i];
 
-    for (i = 0; actions[i].name.len; i++) {
-        if (value->len == actions[i].name.len
-            && ngx_strncmp(value->data, actions[i].name.data, value->len) == 0)
+        if (value->len == word->len
+            && ngx_strncmp(value->data, word->data, word->len) == 0)
         {
             break;
         }
     }
 
-    return actions[i].action;
+    return (ngx_http_rcache_unkeyed_e) i;
+}
+
+
+ngx_str_t *
+ngx_http_rcache_unkeyed_word(ngx_http_rcache_unkeyed_e action)
+{
+    return &ngx_http_rcache_unkeyed_words[action];
 }

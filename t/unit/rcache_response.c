@@ -114,6 +114,35 @@ rfc9111_3_explicit_lifetime(void **state)
 
 
 static void
+a_lifetime_has_a_source(void **state)
+{
+    unsigned  i;
+
+    static const struct {
+        const char         *headers;
+        rcache_lifetime_e   source;
+    } cases[] = {
+        { "Cache-Control: max-age=60", RCACHE_LIFETIME_MAX_AGE },
+        { "Cache-Control: max-age=60, s-maxage=60", RCACHE_LIFETIME_S_MAXAGE },
+        { "Expires: " AT_NOW_P60, RCACHE_LIFETIME_EXPIRES },
+        { "X-Accel-Expires: 60\nCache-Control: max-age=60",
+          RCACHE_LIFETIME_ACCEL },
+        { "CDN-Cache-Control: max-age=60\nCache-Control: max-age=1",
+          RCACHE_LIFETIME_TARGETED },
+        { "CDN-Cache-Control: public", RCACHE_LIFETIME_VALID },
+        { "", RCACHE_LIFETIME_VALID }
+    };
+
+    (void) state;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_reason(storable_valid(cases[i].headers, 60, 0), NONE);
+        assert_int_equal(fresh.source, cases[i].source);
+    }
+}
+
+
+static void
 rfc9111_3_nothing_says_how_long(void **state)
 {
     (void) state;
@@ -839,6 +868,7 @@ rfc9111_4_2_2_heuristic(void **state)
         assert_reason(storable_with(statuses[i].status, "Cache-Control: "
                                     "public\nLast-Modified: " AT_NOW_M60,
                                     HEURISTIC), NONE);
+        assert_int_equal(fresh.source, RCACHE_LIFETIME_HEURISTIC);
     }
 
     assert_int_equal(fresh.lifetime, 6000);
@@ -1235,6 +1265,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(rfc9111_3_explicit_lifetime),
+        cmocka_unit_test(a_lifetime_has_a_source),
         cmocka_unit_test(rfc9111_3_nothing_says_how_long),
         cmocka_unit_test(valid_fills_in_what_is_not_said),
         cmocka_unit_test(valid_counts_from_arrival),
