@@ -7,29 +7,6 @@
 #include "rcache_histogram.h"
 
 
-#define RCACHE_HISTOGRAM_SUB  (1 << RCACHE_HISTOGRAM_BITS)
-
-
-unsigned
-rcache_histogram_index(uint64_t usec)
-{
-    unsigned  top;
-
-    if (usec < RCACHE_HISTOGRAM_SUB) {
-        return (unsigned) usec;
-    }
-
-    if (usec >> RCACHE_HISTOGRAM_TOP) {
-        return RCACHE_HISTOGRAM_N - 1;
-    }
-
-    top = 63 - (unsigned) __builtin_clzll(usec) - RCACHE_HISTOGRAM_BITS;
-
-    return ((top + 1) << RCACHE_HISTOGRAM_BITS)
-           + ((unsigned) (usec >> top) & (RCACHE_HISTOGRAM_SUB - 1));
-}
-
-
 uint64_t
 rcache_histogram_lower(unsigned n)
 {

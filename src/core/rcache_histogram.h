@@ -18,6 +18,7 @@
 
 
 #define RCACHE_HISTOGRAM_BITS  3
+#define RCACHE_HISTOGRAM_SUB   (1 << RCACHE_HISTOGRAM_BITS)
 #define RCACHE_HISTOGRAM_TOP   28
 
 #define RCACHE_HISTOGRAM_N                                                    \
@@ -30,10 +31,6 @@ typedef struct {
     uint64_t  bucket[RCACHE_HISTOGRAM_N];
 } rcache_histogram_t;
 
-
-/* the bucket of a time */
-
-unsigned rcache_histogram_index(uint64_t usec);
 
 /* the shortest time in bucket n; that of RCACHE_HISTOGRAM_N is the end */
 
@@ -58,6 +55,28 @@ uint64_t rcache_histogram_below(const rcache_histogram_t *h, uint64_t usec);
 
 uint64_t rcache_histogram_quantile(const rcache_histogram_t *h,
     unsigned permille);
+
+
+/* the bucket of a time */
+
+static inline unsigned
+rcache_histogram_index(uint64_t usec)
+{
+    unsigned  top;
+
+    if (usec < RCACHE_HISTOGRAM_SUB) {
+        return (unsigned) usec;
+    }
+
+    if (usec >> RCACHE_HISTOGRAM_TOP) {
+        return RCACHE_HISTOGRAM_N - 1;
+    }
+
+    top = 63 - (unsigned) __builtin_clzll(usec) - RCACHE_HISTOGRAM_BITS;
+
+    return ((top + 1) << RCACHE_HISTOGRAM_BITS)
+           + ((unsigned) (usec >> top) & (RCACHE_HISTOGRAM_SUB - 1));
+}
 
 
 #endif /* _RCACHE_HISTOGRAM_H_INCLUDED_ */
