@@ -36,6 +36,7 @@ my @nginx = map { $t->nginx(<<'CONF', workers => 2, settle => 0) } 1 .. 2;
         redis_proxy_cache_bypass        $arg_bypass;
         redis_proxy_cache_lock_timeout  60s;
         redis_proxy_cache_lock_age      60s;
+        redis_proxy_cache_revalidate    on;
         add_header                      X-Cache $redis_proxy_cache_status;
 
         location / {
@@ -76,13 +77,23 @@ is($a->{not_stored}{set_cookie}, $per, 'cookies are not stored');
 is($a->{not_stored}{no_store} + $d->{not_stored}{no_store}, $per,
    'nor is what says so');
 
+for (qw(expired revalidated stale updating)) {
+    cmp_ok($a->{requests}{$_}, '>', 0, "there were requests that were $_");
+}
+
+cmp_ok($a->{stores}{renewed}, '>=', $a->{requests}{revalidated},
+       'what was validated lives on');
+
 for ($a, $d) {
     is($_->{stores}{failed}, 0, 'no store failed');
     is($_->{evicted}, 0, 'nothing was lost');
-    is($_->{fetches}{refresh}, 0, 'nobody refreshed');
-    is($_->{hit_seconds}{count} + $_->{collapsed}, $_->{requests}{hit},
+    cmp_ok($_->{fetches}{refresh}, '>', 0, 'what was stale was refreshed');
+    cmp_ok($_->{fetches}{refresh}, '<=', $_->{requests}{stale},
+           'once for all');
+    is($_->{hit_seconds}{count} + $_->{collapsed}, served($_),
        'every hit has its time, or waited');
-    is($_->{fetch_seconds}{count}, $_->{fetches}{request},
+    is($_->{fetch_seconds}{count},
+       $_->{fetches}{request} + $_->{fetches}{refresh},
        'every fetch has its time');
 }
 
@@ -130,6 +141,31 @@ is($zone->{redis_operations}{lookup}{ok}, $zone->{redis_seconds}{lookup}{count},
    'every lookup has its time');
 like($zone->{server}, qr{^redis://127\.0\.0\.1:\d+$}, 'its address');
 
+# while Redis does not answer
+
+$redis->freeze();
+
+my $waiting = spawn(code => sub { $nginx[1]->get('/a/frozen') },
+                    log => $t->dir . '/frozen');
+
+ok(wait_for {
+    $zone = RCache::Status->of($nginx[1])->{zones}[0];
+    $zone->{redis_queue} > 0;
+}, 'somebody waits for it');
+cmp_ok($zone->{memory_in_flight_bytes}, '>', 0, 'and so do his bytes');
+
+$redis->thaw();
+
+ok(wait_for {
+    $zone = RCache::Status->of($nginx[1])->{zones}[0];
+    $zone->{redis_queue} == 0 && $zone->{memory_in_flight_bytes} == 0;
+}, 'until it does');
+stop_pid($waiting, 0);
+
+ok(wait_for { RCache::Status->label('shop-a', $nginx[1])->{stores}{stored} },
+   'what had waited is stored');
+$seen{'shop-a miss'}++;
+
 # the formats, by those who read them
 
 my $text = $nginx[0]->get('/status');
@@ -164,8 +200,7 @@ is($nginx[0]->request('POST', '/status')->status, 405, 'nothing to post');
 my $head = $nginx[0]->head('/status?format=json');
 is($head->status, 200, 'HEAD');
 is($head->body, '', 'has no body');
-is_deeply({ tally() }, \%seen, 'looking is not counted');
-agrees('after all of that');
+agrees('after all of that: looking is not counted');
 
 # all formats say the same
 
@@ -220,7 +255,11 @@ sub client {
             [ GET => $round % 2 ? "/a/no-store-$k" : "/no-store-$k" ],
             (map { [ GET => "/a/shared-" . ($_ % 7) ],
                    [ GET => "/a/page-$k" ] } 1 .. 12),
-            (map { [ GET => "/shared-$_" ], [ HEAD => "/shared-$_" ] } 1 .. 10)
+            (map { [ GET => "/shared-$_" ], [ HEAD => "/shared-$_" ] } 1 .. 8),
+
+            # lives for a second, and is then gone, validated, or still served
+            [ GET => "/a/brief" ], [ GET => "/a/etag" ],
+            [ GET => "/a/swr" ], [ GET => "/swr" ]
         );
 
         for my $i (0 .. $#requests) {
@@ -232,7 +271,8 @@ sub client {
             my $status = lc($r->header('X-Cache') || 'none');
 
             $tally{$label}{requests}{$status}++;
-            $tally{$label}{hit_bytes} += length $r->body if $status eq 'hit';
+            $tally{$label}{hit_bytes} += length $r->body
+                if $status =~ /^(?:hit|stale|updating)$/;
         }
     }
 
@@ -293,8 +333,6 @@ sub agrees {
 
     is_deeply(\%counted, \%seen, "$when: counters are what clients saw");
 
-    my ($fetches, $all) = (0, 0);
-
     for my $l ('default', 'shop-a') {
         my $label;
 
@@ -305,7 +343,8 @@ sub agrees {
             my ($stored, $not) = (0, 0);
             $stored += $_ for values %{ $label->{stores} };
             $not += $_ for values %{ $label->{not_stored} };
-            return $label->{fetches}{request} - $stored - $not;
+            return $label->{fetches}{request} + $label->{fetches}{refresh}
+                   - $stored - $not;
         };
 
         wait_for { $balance->() == 0 } 20;
@@ -314,17 +353,41 @@ sub agrees {
 
         my $missed = 0;
         $missed += $_ for values %{ $label->{not_hit} };
-        is($missed, sum($label->{requests}) - $label->{requests}{hit},
+        is($missed, sum($label->{requests}) - served($label),
            "$when: what is no hit has a reason, $l");
-
-        $fetches += $label->{fetches}{request} + $label->{requests}{none};
-        $all += sum($label->{requests});
     }
 
-    is($fetches, scalar($origin->requests()),
+    # a refresh may be under way
+
+    my $fetched = sub {
+        my $sum = 0;
+
+        for my $l ('default', 'shop-a') {
+            my $label = RCache::Status->label($l, @nginx);
+
+            $sum += $label->{fetches}{request} + $label->{fetches}{refresh}
+                    + $label->{requests}{none};
+        }
+
+        return $sum;
+    };
+
+    wait_for { $fetched->() == $origin->requests() } 20;
+    is($fetched->(), scalar($origin->requests()),
        "$when: fetches, and POSTs, are what the origin saw");
 
     return;
+}
+
+
+# from the cache, without asking the upstream first
+
+sub served {
+    my ($label) = @_;
+
+    my $sum = 0;
+    $sum += $_ for @{ $label->{requests} }{qw(hit stale updating)};
+    return $sum;
 }
 
 
@@ -347,6 +410,29 @@ sub origin {
     return $reply->send(200, [ 'Cache-Control' => 'max-age=9',
                                'Set-Cookie' => 'a=b' ], 'cookie')
         if $uri =~ /cookie/;
+
+    return $reply->send(200, [ 'Cache-Control' => 'max-age=1',
+                               'ETag' => '"' . $req->n . '"' ], 'brief')
+        if $uri =~ /brief/;
+
+    if ($uri =~ /etag/) {
+        my @head = ('Cache-Control' => 'max-age=1', 'ETag' => '"1"');
+
+        return $req->header('If-None-Match')
+               ? $reply->send(304, \@head, '')
+               : $reply->send(200, \@head, 'etag');
+    }
+
+    if ($uri =~ /swr/) {
+
+        # long enough for others to come meanwhile
+
+        $reply->delay(0.2);
+
+        return $reply->send(200, [ 'Cache-Control' =>
+                                   'max-age=1, stale-while-revalidate=60' ],
+                            'swr');
+    }
 
     return $reply->send(200, [ 'Cache-Control' => 'max-age=3600' ],
                         'x' x (1 + length($uri) * 7));
