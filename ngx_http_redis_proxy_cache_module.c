@@ -544,6 +544,10 @@ ngx_http_rcache_postconfiguration(ngx_conf_t *cf)
 
     *h = ngx_http_rcache_purge_handler;
 
+    if (ngx_http_rcache_trace_init(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ngx_http_rcache_secrets(cf);
 
     return ngx_http_rcache_lint(cf);

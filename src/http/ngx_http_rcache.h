@@ -135,6 +135,11 @@ typedef struct {
     ngx_array_t                    labels;   /* ngx_str_t */
     ngx_str_t                      policy;   /* of the dashboard */
     rcache_secrets_t               secrets;
+    ngx_int_t                      trace;    /* index of a variable, or
+                                                NGX_ERROR */
+
+    /* of this worker: what nginx logs with */
+    ngx_http_log_handler_pt        log_handler;
 } ngx_http_rcache_main_conf_t;
 
 
@@ -1003,6 +1008,14 @@ rcache_reason_e ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx,
 
 rcache_reason_e ngx_http_rcache_invalidate(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
+
+/*
+ * ngx_http_rcache_trace.c: lines of the error log have the id of the trace.
+ * init: all variables are known; NGX_OK, NGX_ERROR.
+ */
+
+ngx_int_t ngx_http_rcache_trace_init(ngx_conf_t *cf);
+void ngx_http_rcache_trace(ngx_http_request_t *r);
 
 /* ngx_http_rcache_cache_status.c: adds Cache-Status, RFC 9211, and Via */
 

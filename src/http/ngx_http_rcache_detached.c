@@ -83,6 +83,10 @@ ngx_http_rcache_detached_create(ngx_http_request_t *r,
         return NULL;
     }
 
+    /* what it has to say belongs to the same trace */
+
+    dr->log_handler = r->main->log_handler;
+
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "rcache detached: *%uA \"%V\"", c->number, &ctx->key);
 

@@ -94,6 +94,7 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
 
     ctx->zone = zone;
 
+    ngx_http_rcache_trace(r);
     ngx_http_rcache_purge_begin(ctx);
     ngx_http_rcache_count_begin(ctx, rlcf->metrics.label);
 
