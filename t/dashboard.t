@@ -22,7 +22,7 @@ my $redis = $t->redis();
 my $origin = $t->origin(\&origin);
 my $nginx = $t->nginx(<<'CONF', workers => 2, settle => 0);
     redis_proxy_cache_zone    api:2m server=%%REDIS%% timeout=20s
-                              connect_timeout=20s;
+                              connect_timeout=20s top_keys=40;
     redis_proxy_cache_budget  20s;
 
     server {
@@ -130,6 +130,19 @@ my @n = map { $_->[1] =~ /^([\d,]+)/ ? $1 =~ s/,//gr : () } @reasons;
 is_deeply(\@n, [ sort { $b <=> $a } @n ], 'reasons are sorted');
 ok((grep { $_->[0] eq 'absent' } @reasons), 'what was absent is among them');
 like(text('b-store'), qr/no_store/, 'what was not stored has its reason');
+
+# the hottest keys: twelve pages have a twentieth of all requests each, and a
+# search none; and what was spared
+
+my @hot = @{ js('Array.from(document.querySelectorAll("#k-hot tr")).map('
+    . 'function (r) { return r.textContent; })') };
+is(scalar @hot, 40, 'as many of the hottest keys as was said');
+is(scalar(grep { m{http://localhost/page/\d+$} } @hot[0 .. 11]), 12,
+   'the hottest ones in front') or diag(explain \@hot);
+like(text('k-missed'), qr{http://localhost/search/\?q=},
+     'and those missed most');
+like(js('document.body.innerText'), qr/answered by another's fetch\s+[\d,]+/,
+     'how many waited for another fetch');
 
 select_('label', 'search');
 ok(wait_for { text('f-ratio') eq '0.0%' }, 'a label can be looked at alone');
