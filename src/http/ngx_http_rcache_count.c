@@ -304,6 +304,7 @@ ngx_http_rcache_count_at_once(ngx_http_rcache_ctx_t *ctx)
            && ctx->op
            && ctx->op->took
            && !ctx->waits
+           && !ctx->collapsed
            && ctx->entry.body_len <= NGX_HTTP_RCACHE_COUNT_SMALL
            && !(ctx->entry.flags & (RCACHE_ENTRY_SIGNED|RCACHE_ENTRY_STORED));
 }
