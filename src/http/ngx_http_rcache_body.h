@@ -99,6 +99,29 @@ void ngx_http_rcache_upload_drop(ngx_http_rcache_upload_t *upload);
 
 
 /*
+ * ngx_http_rcache_throttle.c: who takes in the body of a response wants less of
+ * it at once.  *owner is the one that is created, until it leaves or the
+ * request goes.
+ *
+ * turn: what follows comes in the next turn.  pause: not before resume, or the
+ * end of the request's budget.  over: there is nothing more to wait for; in
+ * particular, a connection that is kept must show that the other end has closed
+ * it.
+ */
+
+typedef struct ngx_http_rcache_throttle_s  ngx_http_rcache_throttle_t;
+
+ngx_http_rcache_throttle_t *ngx_http_rcache_throttle_create(
+    ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_throttle_t **owner);
+void ngx_http_rcache_throttle_leave(ngx_http_rcache_throttle_t *throttle);
+void ngx_http_rcache_throttle_turn(ngx_http_rcache_throttle_t *throttle);
+void ngx_http_rcache_throttle_pause(ngx_http_rcache_throttle_t *throttle);
+void ngx_http_rcache_throttle_resume(ngx_http_rcache_throttle_t *throttle);
+void ngx_http_rcache_throttle_over(ngx_http_rcache_throttle_t *throttle);
+
+
+/*
  * ngx_http_rcache_stream.c: a body on its way to the client.
  *
  * probe: are the segments of ctx->entry there?  NGX_AGAIN: Redis is asked,

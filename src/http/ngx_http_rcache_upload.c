@@ -11,12 +11,10 @@
  * Redis is slower than the upstream, and the body is not stored.  Nobody
  * waits for it.
  *
- * nginx reads from a fast upstream for as long as there is something to read
- * and the client takes it.  Meanwhile nobody else has a turn, and no answer of
- * Redis is seen: so when much is on its way the rest of the body is left for
- * the next turn; and with half of a limit on its way the upstream is not
- * read from until Redis has caught up, for as long as the request's budget
- * lasts.
+ * When much is on its way the rest of the body is left for the next turn; and
+ * with half of a limit on its way the upstream is not read from until Redis has
+ * caught up, for as long as the request's budget lasts: see
+ * ngx_http_rcache_throttle.c.
  *
  * If all of them together are too much for Redis, and each gave up when it
  * finds no room, none would be stored.  So those give up that began last.
@@ -30,18 +28,6 @@
 /* a multiple of 16 */
 
 #define NGX_HTTP_RCACHE_UPLOAD_POOL  1024
-
-
-/* in the pool of the request */
-
-typedef struct {
-    ngx_event_t                event;
-    ngx_http_rcache_ctx_t     *ctx;
-    ngx_http_rcache_upload_t  *upload;      /* NULL: it is closed */
-    ngx_connection_t          *connection;  /* that is not read from, or NULL */
-    ngx_msec_t                 began;
-    ngx_msec_t                 budget;
-} ngx_http_rcache_upload_yield_t;
 
 
 struct ngx_http_rcache_upload_s {
@@ -61,7 +47,7 @@ struct ngx_http_rcache_upload_s {
     ngx_msec_t                 renewed;
 
     rcache_reason_e            failed;
-    ngx_http_rcache_upload_yield_t  *yield;
+    ngx_http_rcache_throttle_t  *throttle;
 
     unsigned                   closed:1;
 };
@@ -75,20 +61,6 @@ typedef struct {
 } ngx_http_rcache_upload_part_t;
 
 
-static ngx_http_rcache_upload_yield_t *ngx_http_rcache_upload_yield_create(
-    ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx);
-static void ngx_http_rcache_upload_yield_cleanup(void *data);
-static void ngx_http_rcache_upload_yield(
-    ngx_http_rcache_upload_yield_t *yield);
-static void ngx_http_rcache_upload_next_turn(ngx_event_t *ev);
-static void ngx_http_rcache_upload_pause(
-    ngx_http_rcache_upload_yield_t *yield);
-static void ngx_http_rcache_upload_resume(
-    ngx_http_rcache_upload_yield_t *yield);
-static void ngx_http_rcache_upload_over(
-    ngx_http_rcache_upload_yield_t *yield);
-static ngx_connection_t *ngx_http_rcache_upload_upstream(
-    ngx_http_rcache_upload_yield_t *yield);
 static rcache_reason_e ngx_http_rcache_upload_next(
     ngx_http_rcache_upload_t *upload, size_t size);
 static rcache_reason_e ngx_http_rcache_upload_send(
@@ -128,13 +100,13 @@ ngx_http_rcache_upload_create(ngx_http_request_t *r,
         goto failed;
     }
 
-    upload->yield = ngx_http_rcache_upload_yield_create(r, ctx);
-
-    if (upload->yield == NULL) {
+    if (RAND_bytes((u_char *) &upload->segments.id, sizeof(uint64_t)) != 1) {
         goto failed;
     }
 
-    if (RAND_bytes((u_char *) &upload->segments.id, sizeof(uint64_t)) != 1) {
+    upload->throttle = ngx_http_rcache_throttle_create(r, ctx,
+                                                       &upload->throttle);
+    if (upload->throttle == NULL) {
         goto failed;
     }
 
@@ -146,7 +118,6 @@ ngx_http_rcache_upload_create(ngx_http_request_t *r,
     upload->limit = rlcf->body.in_flight;
     upload->limit_all = rlcf->body.in_flight_all;
     upload->renewed = ngx_current_msec;
-    upload->yield->upload = upload;
 
     ngx_queue_insert_tail(&upload->zone->uploads, &upload->queue);
 
@@ -157,200 +128,6 @@ failed:
     ngx_destroy_pool(pool);
 
     return NULL;
-}
-
-
-static ngx_http_rcache_upload_yield_t *
-ngx_http_rcache_upload_yield_create(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx)
-{
-    ngx_pool_cleanup_t              *cln;
-    ngx_http_rcache_loc_conf_t      *rlcf;
-    ngx_http_rcache_upload_yield_t  *yield;
-
-    cln = ngx_pool_cleanup_add(r->pool,
-                               sizeof(ngx_http_rcache_upload_yield_t));
-    if (cln == NULL) {
-        return NULL;
-    }
-
-    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
-
-    yield = cln->data;
-    ngx_memzero(yield, sizeof(ngx_http_rcache_upload_yield_t));
-
-    yield->ctx = ctx;
-    yield->budget = rlcf->budget;
-    yield->event.handler = ngx_http_rcache_upload_next_turn;
-    yield->event.data = yield;
-    yield->event.log = r->connection->log;
-
-    cln->handler = ngx_http_rcache_upload_yield_cleanup;
-
-    return yield;
-}
-
-
-static void
-ngx_http_rcache_upload_yield_cleanup(void *data)
-{
-    ngx_http_rcache_upload_yield_t *yield = data;
-
-    if (yield->event.posted) {
-        ngx_delete_posted_event(&yield->event);
-    }
-
-    if (yield->upload) {
-        yield->upload->yield = NULL;
-    }
-}
-
-
-/* for whoever reads from the upstream there is nothing to read any more */
-
-static void
-ngx_http_rcache_upload_yield(ngx_http_rcache_upload_yield_t *yield)
-{
-    ngx_connection_t  *c;
-
-    c = ngx_http_rcache_upload_upstream(yield);
-
-    if (c && c->read->ready && !yield->event.posted) {
-        c->read->ready = 0;
-
-        ngx_post_event(&yield->event, &ngx_posted_next_events);
-    }
-}
-
-
-/* if that is not so, it finds out by itself */
-
-static void
-ngx_http_rcache_upload_next_turn(ngx_event_t *ev)
-{
-    ngx_http_rcache_upload_yield_t *yield = ev->data;
-
-    ngx_connection_t  *c;
-
-    c = ngx_http_rcache_upload_upstream(yield);
-
-    if (c) {
-        c->read->ready = 1;
-
-        if (!c->read->delayed) {
-            ngx_post_event(c->read, &ngx_posted_events);
-        }
-    }
-}
-
-
-/*
- * As proxy_limit_rate does it: the timer ends the pause if nothing else does.
- * Its rate is one that is never reached; without one nginx does not look at
- * whether there is a pause.
- */
-
-static void
-ngx_http_rcache_upload_pause(ngx_http_rcache_upload_yield_t *yield)
-{
-    ngx_connection_t     *c;
-    ngx_http_upstream_t  *u;
-
-    c = ngx_http_rcache_upload_upstream(yield);
-    u = yield->ctx->request->upstream;
-
-    /* without buffering nginx would put another timer in place of ours */
-
-    if (c == NULL
-        || !u->buffering
-        || u->pipe == NULL
-        || yield->connection
-        || c->read->delayed
-        || yield->ctx->impatient
-        || yield->ctx->waited >= yield->budget)
-    {
-        return;
-    }
-
-    if (u->pipe->limit_rate == 0) {
-        u->pipe->limit_rate = NGX_MAX_INT32_VALUE;
-    }
-
-    yield->connection = c;
-    yield->began = ngx_current_msec;
-
-    c->read->delayed = 1;
-
-    if (c->read->timer_set) {
-        ngx_del_timer(c->read);
-    }
-
-    ngx_add_timer(c->read, yield->budget - yield->ctx->waited);
-}
-
-
-static void
-ngx_http_rcache_upload_resume(ngx_http_rcache_upload_yield_t *yield)
-{
-    ngx_connection_t  *c;
-
-    c = yield->connection;
-
-    if (c == NULL) {
-        return;
-    }
-
-    yield->connection = NULL;
-    yield->ctx->waited += ngx_current_msec - yield->began;
-
-    if (c == ngx_http_rcache_upload_upstream(yield) && c->read->delayed) {
-        c->read->delayed = 0;
-
-        if (c->read->timer_set) {
-            ngx_del_timer(c->read);
-        }
-
-        ngx_post_event(c->read, &ngx_posted_events);
-    }
-}
-
-
-/*
- * There is nothing more to wait for.  In particular, a connection that is kept
- * must show that the other end has closed it.
- */
-
-static void
-ngx_http_rcache_upload_over(ngx_http_rcache_upload_yield_t *yield)
-{
-    ngx_connection_t  *c;
-
-    if (yield->event.posted) {
-        ngx_delete_posted_event(&yield->event);
-
-        c = ngx_http_rcache_upload_upstream(yield);
-
-        if (c) {
-            c->read->ready = 1;
-
-            ngx_post_event(c->read, &ngx_posted_events);
-        }
-    }
-
-    ngx_http_rcache_upload_resume(yield);
-}
-
-
-/* NULL: the body does not come from one, or not any more */
-
-static ngx_connection_t *
-ngx_http_rcache_upload_upstream(ngx_http_rcache_upload_yield_t *yield)
-{
-    ngx_http_upstream_t  *u;
-
-    u = yield->ctx->request->upstream;
-
-    return (u && u->cleanup) ? u->peer.connection : NULL;
 }
 
 
@@ -487,16 +264,16 @@ ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload, ngx_uint_t last)
     upload->in_flight += size;
     upload->zone->in_flight += size;
 
-    if (upload->yield && !last) {
+    if (upload->throttle && !last) {
 
         if (upload->in_flight > upload->limit / 2
             || upload->zone->in_flight > upload->limit_all / 2)
         {
-            ngx_http_rcache_upload_yield(upload->yield);
-            ngx_http_rcache_upload_pause(upload->yield);
+            ngx_http_rcache_throttle_turn(upload->throttle);
+            ngx_http_rcache_throttle_pause(upload->throttle);
 
         } else if (upload->in_flight > upload->limit / 4) {
-            ngx_http_rcache_upload_yield(upload->yield);
+            ngx_http_rcache_throttle_turn(upload->throttle);
         }
     }
 
@@ -539,8 +316,8 @@ ngx_http_rcache_upload_make_room(ngx_http_rcache_upload_t *upload)
 
     ngx_http_rcache_upload_leave(last);
 
-    if (last->yield) {
-        ngx_http_rcache_upload_resume(last->yield);
+    if (last->throttle) {
+        ngx_http_rcache_throttle_resume(last->throttle);
     }
 
     return NGX_OK;
@@ -616,13 +393,13 @@ ngx_http_rcache_upload_done(ngx_http_rcache_op_t *op,
 
     /* nothing more would tell one that waits for others */
 
-    if (upload->yield
+    if (upload->throttle
         && (upload->in_flight == 0
             || (upload->in_flight <= upload->limit / 4
                 && upload->zone->in_flight <= upload->limit_all / 2)
             || upload->failed != RCACHE_REASON_NONE))
     {
-        ngx_http_rcache_upload_resume(upload->yield);
+        ngx_http_rcache_throttle_resume(upload->throttle);
     }
 
     ngx_http_rcache_upload_free(upload);
@@ -635,8 +412,8 @@ ngx_http_rcache_upload_finish(ngx_http_rcache_upload_t *upload,
 {
     rcache_reason_e  reason;
 
-    if (upload->yield) {
-        ngx_http_rcache_upload_over(upload->yield);
+    if (upload->throttle) {
+        ngx_http_rcache_throttle_over(upload->throttle);
     }
 
     if (upload->failed != RCACHE_REASON_NONE) {
@@ -667,11 +444,9 @@ ngx_http_rcache_upload_close(ngx_http_rcache_upload_t *upload)
         upload->op = NULL;
     }
 
-    if (upload->yield) {
-        ngx_http_rcache_upload_over(upload->yield);
-
-        upload->yield->upload = NULL;
-        upload->yield = NULL;
+    if (upload->throttle) {
+        ngx_http_rcache_throttle_over(upload->throttle);
+        ngx_http_rcache_throttle_leave(upload->throttle);
     }
 
     upload->closed = 1;
