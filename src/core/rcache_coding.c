@@ -8,6 +8,7 @@
 #include "rcache_bytes.h"
 
 
+#define RCACHE_CODING_AT_CRC     4
 #define RCACHE_CODING_AT_LENGTH  8
 
 
@@ -17,7 +18,8 @@ static int rcache_coding_weight(const u_char *p, const u_char *last);
 u_char *
 rcache_coding_put(u_char *p, const rcache_coding_t *c)
 {
-    rcache_put64(p, c->coding);
+    rcache_put32(p, c->coding);
+    rcache_put32(p + RCACHE_CODING_AT_CRC, c->crc);
     rcache_put64(p + RCACHE_CODING_AT_LENGTH, c->length);
 
     return p + RCACHE_CODING_BLOCK;
@@ -28,6 +30,7 @@ void
 rcache_coding_get(rcache_coding_t *c, const u_char *p)
 {
     c->coding = p[0];
+    c->crc = rcache_get32(p + RCACHE_CODING_AT_CRC);
     c->length = rcache_get64(p + RCACHE_CODING_AT_LENGTH);
 }
 
@@ -35,9 +38,57 @@ rcache_coding_get(rcache_coding_t *c, const u_char *p)
 int
 rcache_coding_valid(const rcache_coding_t *c)
 {
-    return (c->coding == RCACHE_CODING_GZIP || c->coding == RCACHE_CODING_ZSTD)
-           && c->length > 0
-           && c->length <= RCACHE_CODING_MAX;
+    return c->coding == RCACHE_CODING_GZIP || c->coding == RCACHE_CODING_ZSTD;
+}
+
+
+/* RFC 1952, 2.3: deflate, no flags, no time, nothing said of the maker */
+
+void
+rcache_gzip_begin(u_char *dst)
+{
+    static const u_char  header[RCACHE_GZIP_BEGIN] = {
+        0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255
+    };
+
+    memcpy(dst, header, RCACHE_GZIP_BEGIN);
+}
+
+
+u_char *
+rcache_gzip_stored(u_char *dst, const rcache_str_t *src)
+{
+    size_t         n, rest;
+    const u_char  *p;
+
+    p = src->data;
+
+    for (rest = src->len; rest; rest -= n) {
+        n = (rest < RCACHE_GZIP_BLOCK) ? rest : RCACHE_GZIP_BLOCK;
+
+        *dst++ = 0;
+        rcache_put16(dst, (uint16_t) n);
+        rcache_put16(dst + 2, (uint16_t) ~n);
+        memcpy(dst + 4, p, n);
+
+        dst += 4 + n;
+        p += n;
+    }
+
+    return dst;
+}
+
+
+/* a final block that is empty, the sum, and the length modulo 2^32 */
+
+void
+rcache_gzip_end(u_char *dst, const rcache_coding_t *c)
+{
+    dst[0] = 3;
+    dst[1] = 0;
+
+    rcache_put32(dst + 2, c->crc);
+    rcache_put32(dst + 6, (uint32_t) c->length);
 }
 
 

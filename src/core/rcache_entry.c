@@ -45,6 +45,7 @@
 static size_t rcache_entry_fixed(const rcache_entry_t *e);
 static size_t rcache_entry_stored(uint32_t flags);
 static void rcache_entry_put_blocks(u_char *p, const rcache_entry_t *e);
+static int rcache_entry_get_coding(rcache_entry_t *e, const u_char *p);
 static int rcache_entry_get_blocks(rcache_entry_t *e, u_char *p,
     u_char *last);
 static int64_t rcache_entry_cut(uint64_t n);
@@ -244,6 +245,7 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     e->body_len = rcache_get64(data + RCACHE_ENTRY_AT_BODY_LEN);
 
     e->segments.count = 0;
+    e->segments.coding = RCACHE_CODING_NONE;
 
     if (e->flags & RCACHE_ENTRY_SEGMENTED) {
         rcache_segments_get(&e->segments, data + RCACHE_ENTRY_FIXED);
@@ -260,12 +262,10 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     e->plain = 0;
     e->passed = 0;
 
-    if (e->flags & RCACHE_ENTRY_CODED) {
-        rcache_coding_get(&e->coding, data + RCACHE_ENTRY_FIXED);
-
-        if (!rcache_coding_valid(&e->coding)) {
-            return RCACHE_ENTRY_CORRUPT;
-        }
+    if ((e->flags & RCACHE_ENTRY_CODED)
+        && rcache_entry_get_coding(e, data + RCACHE_ENTRY_FIXED) != RCACHE_OK)
+    {
+        return RCACHE_ENTRY_CORRUPT;
     }
 
     e->body.data = p;
@@ -309,6 +309,34 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     if (e->body_sum != rcache_sum(e->body.data, e->body.len)) {
         return RCACHE_ENTRY_CORRUPT;
     }
+
+    return RCACHE_OK;
+}
+
+
+/* p: the first of the blocks; in front of this one there may be _SEGMENTED's */
+
+static int
+rcache_entry_get_coding(rcache_entry_t *e, const u_char *p)
+{
+    if (!(e->flags & RCACHE_ENTRY_SEGMENTED)) {
+        rcache_coding_get(&e->coding, p);
+
+        return (rcache_coding_valid(&e->coding)
+                && e->coding.length > 0
+                && e->coding.length <= RCACHE_CODING_MAX)
+               ? RCACHE_OK : RCACHE_ERROR;
+    }
+
+    rcache_coding_get(&e->coding, p + RCACHE_SEGMENTS_BLOCK);
+
+    if (!rcache_coding_valid(&e->coding)
+        || e->coding.length != e->body_len)
+    {
+        return RCACHE_ERROR;
+    }
+
+    e->segments.coding = e->coding.coding;
 
     return RCACHE_OK;
 }

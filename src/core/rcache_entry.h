@@ -11,7 +11,8 @@
  *    24   8  time of the response, milliseconds since 1970-01-01 UTC
  *    32   8  lifetime in milliseconds from that time on; not positive if the
  *            response was stale, by so much, when it came
- *    40   8  length of the body in bytes
+ *    40   8  length of the body in bytes, as it is stored; in segments, of what
+ *            it is when they are decoded
  *    48   4  age in seconds that the response had at that time
  *    52   4  time that the upstream took, milliseconds
  *    56   4  flags
@@ -24,6 +25,7 @@
  *    84   4  generation, a random number that a marker and its variants share
  *    88      the blocks, each if its flag is set, in the order of the flags:
  *            SEGMENTED: see rcache_segment.h
+ *            CODED: see rcache_coding.h
  *            TAGS: 2 bytes, their number, and 8 bytes each, see rcache_tags.h
  *            POSITION: 8 bytes, see rcache_purge.h
  *            then the key, in full; the names, lower case, sorted, with commas

@@ -6,6 +6,7 @@
 
 #include "rcache_segment.h"
 #include "rcache_bytes.h"
+#include "rcache_coding.h"
 #include "rcache_entry.h"
 
 
@@ -21,6 +22,7 @@
 #define RCACHE_SEGMENT_AT_SUM      24
 
 #define RCACHE_SEGMENT_SIGNED       1
+#define RCACHE_SEGMENT_CODED        2
 
 /* of a signature, what there is room for */
 
@@ -75,6 +77,7 @@ rcache_segments_get(rcache_segments_t *s, const u_char *p)
     s->id = rcache_get64(p);
     s->size = rcache_get32(p + RCACHE_SEGMENTS_AT_SIZE);
     s->count = rcache_get32(p + RCACHE_SEGMENTS_AT_COUNT);
+    s->coding = RCACHE_CODING_NONE;
 }
 
 
@@ -93,20 +96,26 @@ rcache_segments_valid(const rcache_segments_t *s, uint64_t body_len)
 
 
 void
-rcache_segment_encode(u_char *dst, uint64_t id, uint32_t n, uint32_t len,
-    const rcache_secrets_t *secrets)
+rcache_segment_encode(u_char *dst, uint64_t id, uint32_t n, uint32_t size,
+    uint32_t len, const rcache_secrets_t *secrets)
 {
-    u_char  mac[RCACHE_SIGN_MAC];
+    u_char    mac[RCACHE_SIGN_MAC];
+    unsigned  flags;
+
+    flags = secrets ? RCACHE_SEGMENT_SIGNED : 0;
+
+    if (len != size) {
+        flags |= RCACHE_SEGMENT_CODED;
+    }
 
     memcpy(dst + RCACHE_SEGMENT_AT_MAGIC, "RPS", 3);
     dst[RCACHE_SEGMENT_AT_VERSION] = RCACHE_SEGMENT_VERSION;
 
     rcache_put16(dst + RCACHE_SEGMENT_AT_HEADER, RCACHE_SEGMENT_FIXED);
-    rcache_put16(dst + RCACHE_SEGMENT_AT_FLAGS,
-                 secrets ? RCACHE_SEGMENT_SIGNED : 0);
+    rcache_put16(dst + RCACHE_SEGMENT_AT_FLAGS, (uint16_t) flags);
     rcache_put64(dst + RCACHE_SEGMENT_AT_ID, id);
     rcache_put32(dst + RCACHE_SEGMENT_AT_N, n);
-    rcache_put32(dst + RCACHE_SEGMENT_AT_LENGTH, len);
+    rcache_put32(dst + RCACHE_SEGMENT_AT_LENGTH, size);
 
     if (secrets == NULL) {
         rcache_put64(dst + RCACHE_SEGMENT_AT_SUM,
@@ -132,6 +141,7 @@ rcache_segment_decode(rcache_str_t *payload, const rcache_segments_t *s,
     int       rc;
     u_char    mac[RCACHE_SEGMENT_MAC];
     size_t    header;
+    unsigned  flags;
     uint32_t  size;
 
     if (n >= s->count
@@ -147,7 +157,6 @@ rcache_segment_decode(rcache_str_t *payload, const rcache_segments_t *s,
 
     if (header < RCACHE_SEGMENT_FIXED
         || header > len
-        || len - header != size
         || rcache_get32(data + RCACHE_SEGMENT_AT_LENGTH) != size
         || rcache_get32(data + RCACHE_SEGMENT_AT_N) != n
         || rcache_get64(data + RCACHE_SEGMENT_AT_ID) != s->id)
@@ -156,11 +165,24 @@ rcache_segment_decode(rcache_str_t *payload, const rcache_segments_t *s,
     }
 
     payload->data = data + header;
-    payload->len = size;
+    payload->len = len - header;
 
-    if (!(rcache_get16(data + RCACHE_SEGMENT_AT_FLAGS)
-          & RCACHE_SEGMENT_SIGNED))
-    {
+    flags = rcache_get16(data + RCACHE_SEGMENT_AT_FLAGS);
+
+    if (flags & RCACHE_SEGMENT_CODED) {
+
+        if (s->coding == RCACHE_CODING_NONE
+            || payload->len == 0
+            || payload->len >= size)
+        {
+            return RCACHE_ERROR;
+        }
+
+    } else if (payload->len != size) {
+        return RCACHE_ERROR;
+    }
+
+    if (!(flags & RCACHE_SEGMENT_SIGNED)) {
         if (secrets) {
             return RCACHE_ERROR;
         }

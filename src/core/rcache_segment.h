@@ -7,20 +7,21 @@
  * The block, behind the fixed part of an entry with the flag SEGMENTED:
  *
  *     0   8  id, a random number that all segments have in their keys
- *     8   4  length of a segment's payload, bytes; the last may be shorter
+ *     8   4  length of a segment's part, bytes; the last may be shorter
  *    12   4  how many there are
  *
  * A segment:
  *
  *     0   4  magic "RPS" and the version, 1
  *     4   2  length of this header, 32; a reader skips what it does not know
- *     6   2  flags: 1 if it is signed
+ *     6   2  flags: 1 if it is signed, 2 if it is compressed
  *     8   8  id
  *    16   4  which one it is, from 0 on
- *    20   4  length of the payload
+ *    20   4  length of its part of the body
  *    24   8  XXH3-64 (seed 0) of the payload; if it is signed, the first
  *            bytes of HMAC-SHA-256 of all of it, with zeros here
- *    32      the payload
+ *    32      the payload: its part of the body, as it is or, with the flag,
+ *            compressed, and then shorter; see rcache_coding.h
  *
  * Its key is that of the entry, without ":v:" and what follows, with
  * ":s:<id>:<n>", the id as 16 hex digits, n in decimal.
@@ -40,7 +41,7 @@
 
 #define RCACHE_SEGMENTS_BLOCK    16
 
-/* of the payload, bytes */
+/* of its part of the body, bytes */
 
 #define RCACHE_SEGMENT_MIN       4096
 #define RCACHE_SEGMENT_MAX       (16 * 1024 * 1024)
@@ -58,6 +59,7 @@ typedef struct {
     uint64_t  id;
     uint32_t  size;               /* bytes; of the last one, at most */
     uint32_t  count;              /* 0: the body is in the entry */
+    unsigned  coding;             /* RCACHE_CODING_*, of those that are coded */
 } rcache_segments_t;
 
 
@@ -73,7 +75,10 @@ int rcache_segments_count(rcache_segments_t *s, uint64_t body_len);
 uint32_t rcache_segment_len(const rcache_segments_t *s, uint64_t body_len,
     uint32_t n);
 
-/* the block of an entry; get does not ask whether it makes sense */
+/*
+ * The block of an entry; get does not ask whether it makes sense.  The coding
+ * is in another block: get sets RCACHE_CODING_NONE.
+ */
 
 u_char *rcache_segments_put(u_char *p, const rcache_segments_t *s);
 void rcache_segments_get(rcache_segments_t *s, const u_char *p);
@@ -84,14 +89,17 @@ int rcache_segments_valid(const rcache_segments_t *s, uint64_t body_len);
 
 /*
  * Writes RCACHE_SEGMENT_FIXED bytes to dst: the header of segment n, whose
- * payload stands behind it.  secrets: NULL if it is not to be signed.
+ * payload, of len bytes, stands behind it.  size: of its part of the body; the
+ * payload is coded if that is more.  secrets: NULL if it is not to be signed.
  */
 
 void rcache_segment_encode(u_char *dst, uint64_t id, uint32_t n,
-    uint32_t len, const rcache_secrets_t *secrets);
+    uint32_t size, uint32_t len, const rcache_secrets_t *secrets);
 
 /*
- * RCACHE_OK: data is segment n, whole, and *payload points into it.
+ * RCACHE_OK: data is segment n, whole, and *payload points into it.  It is
+ * coded, with s->coding, if it is shorter than rcache_segment_len() says, and
+ * never if that is RCACHE_CODING_NONE.
  * RCACHE_ERROR: it is something else, or damaged, or, with secrets, not
  * signed by one of them.  The data is written to, and is as it was in the end.
  */

@@ -228,7 +228,7 @@ ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload, ngx_uint_t last)
 
     rcache_segment_encode(b->start, upload->segments.id,
                           upload->segments.count, (uint32_t) size,
-                          upload->zone->secrets);
+                          (uint32_t) size, upload->zone->secrets);
     b->pos = b->start;
 
     upload->op = NULL;

@@ -226,7 +226,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_inside(&e.body, p, size);
 
     fuzz_assert(e.body.data + e.body.len == p + size);
-    fuzz_assert(e.body_len == e.body.len);
+    fuzz_assert(e.flags & RCACHE_ENTRY_SEGMENTED
+                ? e.body.len == 0 : e.body_len == e.body.len);
+
+    if (e.flags & RCACHE_ENTRY_CODED) {
+        fuzz_assert(e.coding.coding == RCACHE_CODING_GZIP
+                    || e.coding.coding == RCACHE_CODING_ZSTD);
+        fuzz_assert(e.flags & RCACHE_ENTRY_SEGMENTED
+                    ? e.coding.length == e.body_len
+                      && e.segments.coding == e.coding.coding
+                    : e.coding.length > 0
+                      && e.coding.length <= RCACHE_CODING_MAX);
+    }
+
     fuzz_assert(e.head.len <= RCACHE_HEAD_MAX);
     fuzz_assert(e.vary.len <= RCACHE_VARY_SIZE);
     fuzz_assert(e.variant.len <= RCACHE_VARIANT_SIZE);

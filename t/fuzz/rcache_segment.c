@@ -11,7 +11,7 @@
  * checksum.
  *
  * Whatever is accepted lies inside the value and has the length that it must
- * have, whatever the value says.
+ * have, or less if it may be compressed, whatever the value says.
  */
 
 
@@ -22,6 +22,7 @@
 
 #define MODE_SUM    0x01        /* the checksum is right */
 #define MODE_ID     0x02        /* it is asked for with its own id */
+#define MODE_CODED  0x04        /* the entry says that it may be compressed */
 
 
 static uint64_t
@@ -57,6 +58,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     s.id = 42;
     s.size = (uint32_t) (body_len & 0xff) + 1;
     s.count = 0;
+    s.coding = (mode & MODE_CODED) ? RCACHE_CODING_GZIP : RCACHE_CODING_NONE;
 
     if (rcache_segments_count(&s, body_len) != RCACHE_OK) {
         s.count = 0;
@@ -86,7 +88,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         == RCACHE_OK)
     {
         fuzz_assert(n < s.count);
-        fuzz_assert(payload.len == rcache_segment_len(&s, body_len, n));
+        fuzz_assert(payload.len == rcache_segment_len(&s, body_len, n)
+                    || ((mode & MODE_CODED)
+                        && payload.len > 0
+                        && payload.len < rcache_segment_len(&s, body_len,
+                                                            n)));
         fuzz_assert(payload.data >= p + RCACHE_SEGMENT_FIXED);
         fuzz_assert(payload.data + payload.len == p + size);
     }

@@ -97,6 +97,7 @@ an_entry_says_how_it_is_coded(void **state)
 
     key = unit_str("k");
     c.coding = RCACHE_CODING_ZSTD;
+    c.crc = 0;
     c.length = 12345;
 
     p = entry(&c, 0, &len);
@@ -126,13 +127,89 @@ an_entry_says_how_it_is_coded(void **state)
                      RCACHE_ENTRY_CORRUPT);
     free(p);
 
-    /* no entry is both: a segment is as it came */
+    /* no entry is both yet */
 
-    c.length = 1;
+    c.length = 5;
     p = entry(&c, RCACHE_ENTRY_SEGMENTED, &len);
     assert_int_equal(rcache_entry_decode(&d, p, len, &key),
                      RCACHE_ENTRY_CORRUPT);
     free(p);
+}
+
+
+/* RFC 1951, 3.2.4: blocks of at most 65535 bytes, and not one that is empty */
+
+static void
+what_is_not_coded_is_stored(void **state)
+{
+    size_t         i, n, rest;
+    u_char        *p, *q, *last, *body;
+    rcache_str_t   src;
+
+    static const size_t  sizes[] = {
+        1, 65534, 65535, 65536, 131070, 131071, 200000
+    };
+
+    (void) state;
+
+    body = malloc(200000);
+    assert_non_null(body);
+
+    for (i = 0; i < 200000; i++) {
+        body[i] = (u_char) (i * 2654435761u >> 24);
+    }
+
+    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        src.data = body;
+        src.len = sizes[i];
+
+        p = malloc(RCACHE_GZIP_STORED(src.len));
+        assert_non_null(p);
+        last = rcache_gzip_stored(p, &src);
+        assert_true(last <= p + RCACHE_GZIP_STORED(src.len));
+
+        rest = src.len;
+
+        for (q = p; q < last; q += 5 + n) {
+            n = q[1] | (size_t) q[2] << 8;
+
+            assert_int_equal(q[0], 0);
+            assert_int_equal(n ^ (q[3] | (size_t) q[4] << 8), 0xffff);
+            assert_true(n > 0 && n <= rest);
+            assert_memory_equal(q + 5, body + (src.len - rest), n);
+
+            rest -= n;
+        }
+
+        assert_ptr_equal(q, last);
+        assert_int_equal(rest, 0);
+        free(p);
+    }
+
+    free(body);
+}
+
+
+static void
+a_member_begins_and_ends(void **state)
+{
+    u_char           begin[RCACHE_GZIP_BEGIN], end[RCACHE_GZIP_END];
+    rcache_coding_t  c;
+
+    static const u_char  begins[10] = { 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255 };
+    static const u_char  ends[10] = { 3, 0,  4, 3, 2, 1,  5, 0, 0, 0 };
+
+    (void) state;
+
+    c.coding = RCACHE_CODING_GZIP;
+    c.crc = 0x01020304;
+    c.length = (1ULL << 32) + 5;
+
+    rcache_gzip_begin(begin);
+    rcache_gzip_end(end, &c);
+
+    assert_memory_equal(begin, begins, 10);
+    assert_memory_equal(end, ends, 10);
 }
 
 
@@ -142,6 +219,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_accepts_gzip),
         cmocka_unit_test(an_entry_says_how_it_is_coded),
+        cmocka_unit_test(what_is_not_coded_is_stored),
+        cmocka_unit_test(a_member_begins_and_ends),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

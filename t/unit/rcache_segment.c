@@ -125,9 +125,19 @@ a_segment_is_as_documented(void **state)
     (void) state;
 
     memcpy(buf + RCACHE_SEGMENT_FIXED, "hello", 5);
-    rcache_segment_encode(buf, 0x0102030405060708ULL, 3, 5, NULL);
+    rcache_segment_encode(buf, 0x0102030405060708ULL, 3, 5, 5, NULL);
 
     assert_memory_equal(buf, expected, sizeof(expected));
+    assert_int_equal(buf[24] | (uint64_t) buf[25] << 8,
+                     rcache_sum((u_char *) "hello", 5) & 0xffff);
+
+    /* compressed: it says so, and how long it was; the sum is of what is */
+
+    rcache_segment_encode(buf, 0x0102030405060708ULL, 3, 4096, 5, NULL);
+
+    assert_memory_equal(buf, expected, 6);
+    assert_int_equal(buf[6], 2);
+    assert_int_equal(buf[20] | buf[21] << 8, 4096);
     assert_int_equal(buf[24] | (uint64_t) buf[25] << 8,
                      rcache_sum((u_char *) "hello", 5) & 0xffff);
 }
@@ -149,7 +159,7 @@ segment(const rcache_segments_t *s, uint64_t body_len, uint32_t n,
     assert_non_null(p);
 
     memset(p + RCACHE_SEGMENT_FIXED, 'a' + n, size);
-    rcache_segment_encode(p, s->id, n, size, NULL);
+    rcache_segment_encode(p, s->id, n, size, size, NULL);
 
     return p;
 }
@@ -168,6 +178,7 @@ a_segment_is_read_back(void **state)
 
     s.id = 42;
     s.size = 4096;
+    s.coding = RCACHE_CODING_NONE;
     assert_int_equal(rcache_segments_count(&s, 10000), RCACHE_OK);
 
     for (n = 0; n < s.count; n++) {
@@ -198,6 +209,7 @@ all_else_is_not_the_segment(void **state)
 
     s.id = 42;
     s.size = 4096;
+    s.coding = RCACHE_CODING_NONE;
     assert_int_equal(rcache_segments_count(&s, 9000), RCACHE_OK);
 
     p = segment(&s, 9000, 2, &len);
@@ -248,6 +260,92 @@ all_else_is_not_the_segment(void **state)
 }
 
 
+/* what is shorter is taken where the entry says that it may be */
+
+static void
+a_compressed_one_is_read_back(void **state)
+{
+    u_char             *p, *q;
+    size_t              i, len;
+    rcache_str_t        payload;
+    rcache_segments_t   s;
+
+    (void) state;
+
+    s.id = 42;
+    s.size = 4096;
+    s.coding = RCACHE_CODING_GZIP;
+    assert_int_equal(rcache_segments_count(&s, 9000), RCACHE_OK);
+
+    len = RCACHE_SEGMENT_FIXED + 100;
+    p = malloc(len);
+    assert_non_null(p);
+    memset(p + RCACHE_SEGMENT_FIXED, 'z', 100);
+    rcache_segment_encode(p, s.id, 1, 4096, 100, NULL);
+
+    assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 1, p, len,
+                                           NULL),
+                     RCACHE_OK);
+    assert_ptr_equal(payload.data, p + RCACHE_SEGMENT_FIXED);
+    assert_int_equal(payload.len, 100);
+
+    for (i = 0; i < len; i++) {
+        q = unit_copy(p, i);
+        assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 1, q, i,
+                                               NULL),
+                         RCACHE_ERROR);
+        free(q);
+    }
+
+    /* no entry says so */
+
+    s.coding = RCACHE_CODING_NONE;
+    assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 1, p, len,
+                                           NULL),
+                     RCACHE_ERROR);
+    s.coding = RCACHE_CODING_ZSTD;
+
+    /* it does not say so itself */
+
+    p[6] = 0;
+    assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 1, p, len,
+                                           NULL),
+                     RCACHE_ERROR);
+    free(p);
+
+    /* it is as it was, beside those that are not, and does not lie about it */
+
+    p = segment(&s, 9000, 1, &len);
+    assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 1, p, len,
+                                           NULL),
+                     RCACHE_OK);
+    assert_int_equal(payload.len, 4096);
+
+    p[6] = 2;
+    assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 1, p, len,
+                                           NULL),
+                     RCACHE_ERROR);
+    free(p);
+
+    /* nothing at all, and more than it was */
+
+    p = malloc(RCACHE_SEGMENT_FIXED + 1000);
+    assert_non_null(p);
+    memset(p + RCACHE_SEGMENT_FIXED, 'z', 1000);
+
+    rcache_segment_encode(p, s.id, 2, 808, 0, NULL);
+    assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 2, p,
+                                           RCACHE_SEGMENT_FIXED, NULL),
+                     RCACHE_ERROR);
+
+    rcache_segment_encode(p, s.id, 2, 808, 1000, NULL);
+    assert_int_equal(rcache_segment_decode(&payload, &s, 9000, 2, p,
+                                           RCACHE_SEGMENT_FIXED + 1000, NULL),
+                     RCACHE_ERROR);
+    free(p);
+}
+
+
 /* what a later version has behind our header is skipped */
 
 static void
@@ -262,6 +360,7 @@ a_longer_header_is_skipped(void **state)
 
     s.id = 42;
     s.size = 4096;
+    s.coding = RCACHE_CODING_NONE;
     assert_int_equal(rcache_segments_count(&s, 5000), RCACHE_OK);
 
     p = segment(&s, 5000, 1, &len);
@@ -383,6 +482,7 @@ main(void)
         cmocka_unit_test(a_segment_is_as_documented),
         cmocka_unit_test(a_segment_is_read_back),
         cmocka_unit_test(all_else_is_not_the_segment),
+        cmocka_unit_test(a_compressed_one_is_read_back),
         cmocka_unit_test(a_longer_header_is_skipped),
         cmocka_unit_test(an_entry_names_its_segments),
     };

@@ -196,7 +196,7 @@ segments(void **state)
 
     memset(p, 'x', len);
 
-    rcache_segment_encode(p, s.id, 1, 904, &ours);
+    rcache_segment_encode(p, s.id, 1, 904, 904, &ours);
 
     assert_int_equal(rcache_segment_decode(&payload, &s, 5000, 1, p, len,
                                            &ours), RCACHE_OK);
@@ -214,7 +214,7 @@ segments(void **state)
         p[i] ^= 1;
     }
 
-    rcache_segment_encode(p, s.id, 1, 904, NULL);
+    rcache_segment_encode(p, s.id, 1, 904, 904, NULL);
 
     assert_int_equal(rcache_segment_decode(&payload, &s, 5000, 1, p, len,
                                            &ours), RCACHE_ERROR);
