@@ -440,7 +440,6 @@ static int
 rcache_entry_valid(const rcache_entry_t *e)
 {
     if (e->created < 0
-        || (e->flags & RCACHE_ENTRY_STORED) == RCACHE_ENTRY_STORED
         || e->head.len > RCACHE_HEAD_MAX
         || e->variant.len > RCACHE_VARIANT_SIZE
         || (e->vary.len && !rcache_vary_valid(&e->vary))

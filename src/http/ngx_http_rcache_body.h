@@ -79,9 +79,13 @@ void ngx_http_rcache_segments_send(ngx_http_rcache_zone_t *zone,
  * ngx_http_rcache_upload.c: a body on its way to Redis.  It belongs to a
  * capture, but outlives it until Redis has answered for all segments.
  *
+ * create: segments are compressed as conf says, NULL: not; of what is shorter
+ * than min_length, nothing.  In a dry run they go nowhere.
+ *
  * room: a buffer with room for at least a byte of the body, of which rest
  * bytes are to come, 0 if it is not known.  finish: the last segment leaves,
- * and *segments is what the entry has to say.  Either gives the reason for
+ * and *entry says what it has to of them; of a dry run it says nothing, and
+ * *saved is what compression takes less of Redis.  Either gives the reason for
  * which the body cannot be stored, or RCACHE_REASON_NONE.
  *
  * close: the entry names the segments, or nobody knows whether it does.
@@ -89,11 +93,12 @@ void ngx_http_rcache_segments_send(ngx_http_rcache_zone_t *zone,
  */
 
 ngx_http_rcache_upload_t *ngx_http_rcache_upload_create(
-    ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx);
+    ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_body_conf_t *conf, size_t min_length);
 rcache_reason_e ngx_http_rcache_upload_room(
     ngx_http_rcache_upload_t *upload, uint64_t rest, ngx_buf_t **b);
 rcache_reason_e ngx_http_rcache_upload_finish(
-    ngx_http_rcache_upload_t *upload, rcache_segments_t *segments);
+    ngx_http_rcache_upload_t *upload, rcache_entry_t *entry, uint64_t *saved);
 void ngx_http_rcache_upload_close(ngx_http_rcache_upload_t *upload);
 void ngx_http_rcache_upload_drop(ngx_http_rcache_upload_t *upload);
 
@@ -182,12 +187,46 @@ ngx_int_t ngx_http_rcache_resume_body(ngx_http_request_t *r,
  *
  * compressible: may the body of the response in r->headers_out be kept
  * compressed?  compress: the body, of that size, in one buffer from the pool;
- * NULL if it would not be much smaller.
+ * NULL if it would not be much smaller.  passes: will the client get the body
+ * as it is kept?
  */
 
 ngx_uint_t ngx_http_rcache_compressible(ngx_http_request_t *r);
 ngx_buf_t *ngx_http_rcache_compress(ngx_pool_t *pool,
     ngx_http_rcache_body_conf_t *conf, ngx_chain_t *in, size_t size);
+ngx_uint_t ngx_http_rcache_passes(ngx_http_request_t *r,
+    rcache_entry_t *entry);
+
+/*
+ * ngx_http_rcache_coder.c: a body, or a part of one, which is a segment, see
+ * rcache_coding.h.
+ *
+ * encode: a chain in memory, of size bytes; bytes written to dst, or 0: there
+ * is no room for all of it, or no memory.  decode: NGX_OK, NGX_ERROR: it is
+ * not what becomes exactly size bytes.  For a part dst has room for one more.
+ */
+
+ssize_t ngx_http_rcache_encode(ngx_http_rcache_body_conf_t *conf,
+    ngx_uint_t part, ngx_chain_t *in, size_t size, u_char *dst, size_t room);
+ngx_int_t ngx_http_rcache_decode(ngx_uint_t coding, ngx_uint_t part,
+    ngx_str_t *src, u_char *dst, size_t size);
+
+/*
+ * decode_part: of what came from Redis in place of size bytes *payload becomes
+ * what the client is to have, in the pool, or stays where it is; passed: as a
+ * piece of the inside of a gzip member.  RCACHE_REASON_NONE, _SEGMENT: it is
+ * damaged, _NO_MEMORY.  gzip_piece: what is in front of all of them, or behind;
+ * NULL: no memory.
+ */
+
+rcache_reason_e ngx_http_rcache_decode_part(ngx_pool_t *pool,
+    ngx_uint_t coding, ngx_str_t *payload, size_t size, ngx_uint_t passed);
+ngx_chain_t *ngx_http_rcache_gzip_piece(ngx_pool_t *pool,
+    rcache_coding_t *coding, ngx_uint_t last);
+
+/* of what is behind that of which it is known, 0 in front of all */
+
+uint32_t ngx_http_rcache_crc(uint32_t crc, u_char *p, size_t len);
 
 /* ngx_http_rcache_lookup.c */
 

@@ -56,8 +56,6 @@ static u_char *ngx_http_rcache_capture_copy(u_char *p, ngx_str_t *to,
 static rcache_reason_e ngx_http_rcache_capture_buf(
     ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx,
     ngx_buf_t *b);
-static ngx_uint_t ngx_http_rcache_capture_counts(
-    ngx_http_rcache_capture_t *capture, off_t size);
 static rcache_reason_e ngx_http_rcache_capture_room(
     ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx);
 static rcache_reason_e ngx_http_rcache_capture_upload(
@@ -412,7 +410,12 @@ ngx_http_rcache_capture_buf(ngx_http_rcache_capture_t *capture,
     rest = ngx_buf_size(b);
     done = 0;
 
-    if (capture->dry && ngx_http_rcache_capture_counts(capture, rest)) {
+    if (capture->dry && capture->compress == NULL) {
+
+        /* nothing depends on what the bytes are */
+
+        capture->size += rest;
+
         return RCACHE_REASON_NONE;
     }
 
@@ -448,38 +451,6 @@ ngx_http_rcache_capture_buf(ngx_http_rcache_capture_t *capture,
     }
 
     return RCACHE_REASON_NONE;
-}
-
-
-/*
- * In a dry run the bytes are counted, and are there only if it has to be known
- * how much smaller they would be.
- */
-
-static ngx_uint_t
-ngx_http_rcache_capture_counts(ngx_http_rcache_capture_t *capture, off_t size)
-{
-    ngx_chain_t  *cl;
-
-    if (capture->compress
-        && capture->length <= (off_t) capture->segment
-        && size <= (off_t) (capture->segment - capture->size))
-    {
-        return 0;
-    }
-
-    for (cl = capture->head->next; cl; cl = cl->next) {
-        (void) ngx_pfree(capture->op->pool, cl->buf->start);
-    }
-
-    capture->head->next = NULL;
-    capture->last = capture->head;
-    capture->room = NULL;
-
-    capture->compress = NULL;
-    capture->size += size;
-
-    return 1;
 }
 
 
@@ -550,11 +521,19 @@ static rcache_reason_e
 ngx_http_rcache_capture_upload(ngx_http_rcache_capture_t *capture,
     ngx_http_rcache_ctx_t *ctx)
 {
+    size_t            min_length;
     ngx_buf_t        *b, *to;
     ngx_chain_t      *cl;
     rcache_reason_e   reason;
 
-    capture->upload = ngx_http_rcache_upload_create(ctx->request, ctx);
+    /* a length that is known has been held against it */
+
+    min_length = (capture->compress && capture->length == -1)
+                 ? capture->compress->min_length : 0;
+
+    capture->upload = ngx_http_rcache_upload_create(ctx->request, ctx,
+                                                    capture->compress,
+                                                    min_length);
 
     if (capture->upload == NULL) {
         return RCACHE_REASON_NO_MEMORY;
@@ -623,9 +602,11 @@ ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture,
 {
     size_t            size;
     int64_t           ttl;
+    uint64_t          saved;
     ngx_chain_t      *payload;
     rcache_reason_e   reason;
 
+    saved = 0;
     size = capture->size;
     ttl = capture->ttl
           - (int64_t) (ngx_msec_t) (ngx_current_msec - capture->start);
@@ -659,12 +640,10 @@ ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture,
 
     if (capture->upload) {
         reason = ngx_http_rcache_upload_finish(capture->upload,
-                                               &capture->entry.segments);
+                                               &capture->entry, &saved);
         if (reason != RCACHE_REASON_NONE) {
             goto failed;
         }
-
-        capture->entry.flags |= RCACHE_ENTRY_SEGMENTED;
     }
 
     if (capture->upload == NULL && capture->compress
@@ -674,8 +653,13 @@ ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture,
     }
 
     if (capture->dry) {
+
+        if (capture->upload) {
+            ngx_http_rcache_upload_close(capture->upload);
+        }
+
         return ngx_http_rcache_dry_store(ctx, capture->op, &capture->entry,
-                                         capture->size, size, ttl);
+                                         capture->size, saved, size, ttl);
     }
 
     payload = ngx_http_rcache_capture_entry(capture);

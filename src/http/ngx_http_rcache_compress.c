@@ -5,16 +5,16 @@
 
 
 /*
- * redis_proxy_cache_compress: what is not longer than a segment may be kept
- * compressed in Redis.  It is done in one go when the body is complete, from
- * memory to memory, and undone in one go before the header of a hit is sent;
- * or not at all, if the client accepts it as it is.
+ * redis_proxy_cache_compress: a body may be kept compressed in Redis.  What is
+ * not longer than a segment is compressed when it is complete, and decompressed
+ * before the header of a hit is sent; or not at all, if the client accepts it
+ * as it is.  In segments each is for itself, when it leaves for Redis
+ * (ngx_http_rcache_upload.c) and when it comes from there
+ * (ngx_http_rcache_stream.c).
  */
 
 
 #include "ngx_http_rcache_body.h"
-#include <zlib.h>
-#include <zstd.h>
 
 
 /* what a header says of the bytes of the body, and would be wrong of others */
@@ -29,10 +29,8 @@ static char  *ngx_http_rcache_digests[] = {
 
 
 static ngx_uint_t ngx_http_rcache_compress_forbidden(ngx_http_request_t *r);
-static ssize_t ngx_http_rcache_gzip(ngx_http_rcache_body_conf_t *conf,
-    ngx_chain_t *in, u_char *dst, size_t room);
-static ssize_t ngx_http_rcache_zstd(ngx_http_rcache_body_conf_t *conf,
-    ngx_chain_t *in, size_t size, u_char *dst, size_t room);
+static ngx_uint_t ngx_http_rcache_passable(ngx_http_request_t *r,
+    rcache_entry_t *entry);
 static ngx_int_t ngx_http_rcache_pass_coded(ngx_http_request_t *r,
     rcache_entry_t *entry);
 static ngx_int_t ngx_http_rcache_add_header(ngx_http_request_t *r, char *name,
@@ -40,8 +38,6 @@ static ngx_int_t ngx_http_rcache_add_header(ngx_http_request_t *r, char *name,
 static ngx_int_t ngx_http_rcache_vary_coding(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_rcache_accepts(ngx_http_request_t *r,
     unsigned coding);
-static ngx_int_t ngx_http_rcache_decompress(rcache_entry_t *entry,
-    u_char *dst, size_t size);
 
 
 ngx_uint_t
@@ -127,9 +123,7 @@ ngx_http_rcache_compress(ngx_pool_t *pool, ngx_http_rcache_body_conf_t *conf,
         return NULL;
     }
 
-    n = (conf->compress == RCACHE_CODING_GZIP)
-        ? ngx_http_rcache_gzip(conf, in, b->pos, room)
-        : ngx_http_rcache_zstd(conf, in, size, b->pos, room);
+    n = ngx_http_rcache_encode(conf, 0, in, size, b->pos, room);
 
     if (n <= 0) {
         (void) ngx_pfree(pool, b->start);
@@ -142,107 +136,13 @@ ngx_http_rcache_compress(ngx_pool_t *pool, ngx_http_rcache_body_conf_t *conf,
 }
 
 
-/* bytes written; 0: there is no room for all of it, or no memory */
-
-static ssize_t
-ngx_http_rcache_gzip(ngx_http_rcache_body_conf_t *conf, ngx_chain_t *in,
-    u_char *dst, size_t room)
-{
-    int       rc;
-    ssize_t   n;
-    z_stream  z;
-
-    ngx_memzero(&z, sizeof(z_stream));
-
-    if (deflateInit2(&z, (int) conf->level, Z_DEFLATED, MAX_WBITS + 16,
-                     MAX_MEM_LEVEL - 1, Z_DEFAULT_STRATEGY)
-        != Z_OK)
-    {
-        return 0;
-    }
-
-    z.next_out = dst;
-    z.avail_out = (uInt) room;
-
-    rc = Z_OK;
-
-    for ( /* void */ ; in && rc == Z_OK; in = in->next) {
-        z.next_in = in->buf->pos;
-        z.avail_in = (uInt) (in->buf->last - in->buf->pos);
-
-        rc = deflate(&z, in->next ? Z_NO_FLUSH : Z_FINISH);
-
-        if (in->next && z.avail_in) {
-            rc = Z_BUF_ERROR;
-        }
-    }
-
-    n = (rc == Z_STREAM_END) ? (ssize_t) (room - z.avail_out) : 0;
-
-    (void) deflateEnd(&z);
-
-    return n;
-}
-
-
-static ssize_t
-ngx_http_rcache_zstd(ngx_http_rcache_body_conf_t *conf, ngx_chain_t *in,
-    size_t size, u_char *dst, size_t room)
-{
-    size_t          rc;
-    ssize_t         n;
-    ZSTD_CCtx      *z;
-    ZSTD_inBuffer   from;
-    ZSTD_outBuffer  to;
-
-    z = ZSTD_createCCtx();
-    if (z == NULL) {
-        return 0;
-    }
-
-    (void) ZSTD_CCtx_setParameter(z, ZSTD_c_compressionLevel,
-                                  (int) conf->level);
-    (void) ZSTD_CCtx_setPledgedSrcSize(z, size);
-
-    to.dst = dst;
-    to.size = room;
-    to.pos = 0;
-
-    n = 0;
-
-    for ( /* void */ ; in; in = in->next) {
-        from.src = in->buf->pos;
-        from.size = in->buf->last - in->buf->pos;
-        from.pos = 0;
-
-        rc = ZSTD_compressStream2(z, &to, &from,
-                                  in->next ? ZSTD_e_continue : ZSTD_e_end);
-
-        if (ZSTD_isError(rc) || from.pos != from.size) {
-            break;
-        }
-
-        if (in->next == NULL && rc == 0) {
-            n = (ssize_t) to.pos;
-        }
-    }
-
-    (void) ZSTD_freeCCtx(z);
-
-    return n;
-}
-
-
 ngx_int_t
 ngx_http_rcache_coded(ngx_http_request_t *r, rcache_entry_t *entry)
 {
-    u_char                      *p;
-    size_t                       size;
-    ngx_http_rcache_loc_conf_t  *rlcf;
+    u_char  *p;
+    size_t   size;
 
-    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
-
-    if (rlcf->body.pass && r == r->main) {
+    if (ngx_http_rcache_passable(r, entry)) {
 
         /* what others get is another one, whoever this is for */
 
@@ -259,9 +159,9 @@ ngx_http_rcache_coded(ngx_http_request_t *r, rcache_entry_t *entry)
 
     r->headers_out.content_length_n = size;
 
-    if (entry->plain) {
+    if (entry->plain || (entry->flags & RCACHE_ENTRY_SEGMENTED)) {
 
-        /* it has been decoded before */
+        /* it has been decoded before, or will be as it comes */
 
         return NGX_OK;
     }
@@ -271,7 +171,9 @@ ngx_http_rcache_coded(ngx_http_request_t *r, rcache_entry_t *entry)
         return NGX_ERROR;
     }
 
-    if (ngx_http_rcache_decompress(entry, p, size) != NGX_OK) {
+    if (ngx_http_rcache_decode(entry->coding.coding, 0, &entry->body, p, size)
+        != NGX_OK)
+    {
         return NGX_DECLINED;
     }
 
@@ -280,6 +182,34 @@ ngx_http_rcache_coded(ngx_http_request_t *r, rcache_entry_t *entry)
     entry->plain = 1;
 
     return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_rcache_passes(ngx_http_request_t *r, rcache_entry_t *entry)
+{
+    return (entry->flags & RCACHE_ENTRY_CODED)
+           && ngx_http_rcache_passable(r, entry)
+           && ngx_http_rcache_accepts(r, entry->coding.coding);
+}
+
+
+/*
+ * Segments are one gzip member together, but as many frames of zstd, and not
+ * all who read it read on behind the first.
+ */
+
+static ngx_uint_t
+ngx_http_rcache_passable(ngx_http_request_t *r, rcache_entry_t *entry)
+{
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    return rlcf->body.pass
+           && r == r->main
+           && (entry->coding.coding == RCACHE_CODING_GZIP
+               || !(entry->flags & RCACHE_ENTRY_SEGMENTED));
 }
 
 
@@ -319,7 +249,10 @@ ngx_http_rcache_pass_coded(ngx_http_request_t *r, rcache_entry_t *entry)
         h->value.len += 2;
     }
 
-    r->headers_out.content_length_n = entry->body_len;
+    /* of segments nobody knows what they are together */
+
+    r->headers_out.content_length_n = (entry->flags & RCACHE_ENTRY_SEGMENTED)
+                                      ? -1 : (off_t) entry->body_len;
 
     entry->passed = 1;
 
@@ -449,47 +382,12 @@ ngx_http_rcache_plain_sum(rcache_entry_t *entry, uint64_t *sum,
         return NGX_ERROR;
     }
 
-    rc = ngx_http_rcache_decompress(entry, p, (size_t) entry->coding.length);
+    rc = ngx_http_rcache_decode(entry->coding.coding, 0, &entry->body, p,
+                                (size_t) entry->coding.length);
 
     *sum = rcache_sum(p, (size_t) entry->coding.length);
 
     ngx_free(p);
 
     return rc;
-}
-
-
-/* the whole of it, of that length, and nothing behind it */
-
-static ngx_int_t
-ngx_http_rcache_decompress(rcache_entry_t *entry, u_char *dst, size_t size)
-{
-    int        rc;
-    ngx_int_t  ok;
-    z_stream   z;
-
-    if (entry->coding.coding == RCACHE_CODING_ZSTD) {
-        return (ZSTD_decompress(dst, size, entry->body.data, entry->body.len)
-                == size)
-               ? NGX_OK : NGX_ERROR;
-    }
-
-    ngx_memzero(&z, sizeof(z_stream));
-
-    if (inflateInit2(&z, MAX_WBITS + 16) != Z_OK) {
-        return NGX_ERROR;
-    }
-
-    z.next_in = entry->body.data;
-    z.avail_in = (uInt) entry->body.len;
-    z.next_out = dst;
-    z.avail_out = (uInt) size;
-
-    rc = inflate(&z, Z_FINISH);
-
-    ok = (rc == Z_STREAM_END && z.avail_in == 0 && z.avail_out == 0);
-
-    (void) inflateEnd(&z);
-
-    return ok ? NGX_OK : NGX_ERROR;
 }

@@ -322,7 +322,8 @@ ngx_http_rcache_dry_end(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
 
 rcache_reason_e
 ngx_http_rcache_dry_store(ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_op_t *op,
-    rcache_entry_t *entry, uint64_t size, uint64_t length, int64_t ttl)
+    rcache_entry_t *entry, uint64_t size, uint64_t saved, uint64_t length,
+    int64_t ttl)
 {
     int64_t                      now, left;
     ngx_time_t                  *tp;
@@ -349,6 +350,7 @@ ngx_http_rcache_dry_store(ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_op_t *op,
                                ctx->redis_key.len
                                - (sizeof(NGX_HTTP_RCACHE_DRY_SUFFIX) - 1),
                                rlcf->body.segment, ctx->marker == NULL);
+    dry.size -= ngx_min(saved, dry.size);
     dry.length = length;
     dry.ttl = ttl;
 

@@ -119,7 +119,10 @@ ngx_http_rcache_resumable(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
 #endif
 
-    /* a slice is a range already; static files have no handler */
+    /*
+     * A slice is a range already; static files have no handler; and what is
+     * passed on compressed cannot go on with what is not.
+     */
 
     return rlcf->body.resume
            && !rlcf->slice
@@ -127,6 +130,7 @@ ngx_http_rcache_resumable(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
            && r == r->main
            && r->method == NGX_HTTP_GET
            && ctx->entry.status == NGX_HTTP_OK
+           && !ctx->entry.passed
            && !ctx->rules.bodied
            && !ctx->instead
            && !ctx->offline

@@ -18,6 +18,10 @@
  * The request is kept by a bit of r->buffered, and it is ngx_http_writer()
  * that calls for more output, so a hit and a stored body behind a 304 or a
  * failure go the same way.
+ *
+ * What is compressed in Redis is decompressed when it comes; what cannot be is
+ * as good as lost.  For a client that takes it as it is the segments are the
+ * inside of a gzip member, see rcache_coding.h.
  */
 
 
@@ -71,6 +75,7 @@ struct ngx_http_rcache_stream_s {
     unsigned                  lost:1;     /* "next" and all behind it */
     unsigned                  resumed:1;  /* the upstream is asked for it */
     unsigned                  ranged:1;   /* content_offset is set */
+    unsigned                  passed:1;   /* as it is kept, if compressed */
 };
 
 
@@ -170,6 +175,7 @@ ngx_http_rcache_stream_create(ngx_http_request_t *r,
     stream->last = stream->body_len;
     stream->end = stream->segments.count;
     stream->renewed = ngx_current_msec;
+    stream->passed = ngx_http_rcache_passes(r, &ctx->entry);
 
     ngx_queue_init(&stream->parts);
 
@@ -194,6 +200,7 @@ ngx_http_rcache_stream_range(ngx_http_request_t *r,
 
     if (r != r->main
         || r->headers_in.range == NULL
+        || stream->passed
         || stream->ctx->entry.status != NGX_HTTP_OK
         || rcache_range_parse(&ranges, &r->headers_in.range->value)
            != RCACHE_OK
@@ -453,6 +460,8 @@ static rcache_reason_e
 ngx_http_rcache_stream_take(ngx_http_rcache_stream_part_t *part,
     ngx_http_rcache_reply_t *reply)
 {
+    size_t                     size;
+    rcache_reason_e            reason;
     ngx_http_rcache_ctx_t     *ctx;
     ngx_http_rcache_stream_t  *stream;
 
@@ -479,7 +488,34 @@ ngx_http_rcache_stream_take(ngx_http_rcache_stream_part_t *part,
         return RCACHE_REASON_SEGMENT;
     }
 
-    return RCACHE_REASON_NONE;
+    if (stream->segments.coding == RCACHE_CODING_NONE) {
+        return RCACHE_REASON_NONE;
+    }
+
+    size = rcache_segment_len(&stream->segments, stream->body_len, part->n);
+
+    reason = ngx_http_rcache_decode_part(part->op->pool,
+                                         stream->segments.coding,
+                                         &part->payload, size, stream->passed);
+
+    if (reason == RCACHE_REASON_NONE) {
+
+        if (part->payload.data < reply->str.data
+            || part->payload.data >= reply->str.data + reply->str.len)
+        {
+            (void) ngx_pfree(part->op->pool, reply->str.data);
+        }
+
+        return RCACHE_REASON_NONE;
+    }
+
+    part->payload.data = NULL;
+
+    if (reason == RCACHE_REASON_SEGMENT) {
+        ngx_http_rcache_zone_damaged(ctx->zone, &ctx->redis_key, reason);
+    }
+
+    return reason;
 }
 
 
@@ -514,6 +550,14 @@ ngx_http_rcache_stream_header(ngx_http_request_t *r,
     }
 
     asked = stream->next;
+
+    if (stream->passed != ctx->entry.passed) {
+
+        /* it is not the entry that was probed any more */
+
+        ngx_http_rcache_stream_discard(stream);
+        stream->passed = ctx->entry.passed;
+    }
 
     ngx_http_rcache_stream_range(r, stream);
 
@@ -693,7 +737,7 @@ ngx_http_rcache_stream_send(ngx_http_rcache_stream_t *stream,
     ngx_int_t               rc;
     ngx_buf_t              *b;
     ngx_uint_t              last;
-    ngx_chain_t            *cl, out;
+    ngx_chain_t            *cl, *in, out;
     ngx_http_request_t     *r;
     ngx_http_rcache_ctx_t  *ctx;
 
@@ -701,6 +745,8 @@ ngx_http_rcache_stream_send(ngx_http_rcache_stream_t *stream,
     r = ctx->request;
 
     last = (part->n + 1 == stream->end);
+
+    in = &out;
 
     cl = ngx_chain_get_free_buf(r->pool, &stream->free);
     if (cl == NULL) {
@@ -721,6 +767,27 @@ ngx_http_rcache_stream_send(ngx_http_rcache_stream_t *stream,
 
     part->buf = b;
 
+    out.buf = b;
+    out.next = NULL;
+
+    if (stream->passed && part->n == 0) {
+        in = ngx_http_rcache_gzip_piece(r->pool, &ctx->entry.coding, 0);
+        if (in == NULL) {
+            return NGX_ERROR;
+        }
+
+        in->next = &out;
+    }
+
+    if (stream->passed && last) {
+        out.next = ngx_http_rcache_gzip_piece(r->pool, &ctx->entry.coding, 1);
+        if (out.next == NULL) {
+            return NGX_ERROR;
+        }
+
+        b = out.next->buf;
+    }
+
     if (last) {
         b->last_buf = (r == r->main) ? 1 : 0;
         b->last_in_chain = 1;
@@ -729,10 +796,7 @@ ngx_http_rcache_stream_send(ngx_http_rcache_stream_t *stream,
         r->buffered &= ~NGX_HTTP_RCACHE_STREAM_BUFFERED;
     }
 
-    out.buf = b;
-    out.next = NULL;
-
-    rc = ngx_http_rcache_pass_body(r, ctx, &out, last);
+    rc = ngx_http_rcache_pass_body(r, ctx, in, last);
 
     if (last && ctx->instead) {
 

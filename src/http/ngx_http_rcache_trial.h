@@ -105,8 +105,9 @@ void ngx_http_rcache_dry_leave(struct ngx_http_rcache_ctx_s *ctx);
  * body: a part of it, the last one or not.
  *
  * store: what is stored in place of the entry, whose body would take so many
- * bytes, length before they were compressed; the entry and its strings are in
- * op->pool, which is not the caller's any more.
+ * bytes, length before they were compressed, and in segments saved less of
+ * Redis; the entry and its strings are in op->pool, which is not the caller's
+ * any more.
  */
 
 void ngx_http_rcache_dry_header(ngx_http_request_t *r,
@@ -115,7 +116,7 @@ void ngx_http_rcache_dry_body(ngx_http_request_t *r,
     struct ngx_http_rcache_ctx_s *ctx, ngx_chain_t *in, ngx_uint_t last);
 rcache_reason_e ngx_http_rcache_dry_store(struct ngx_http_rcache_ctx_s *ctx,
     ngx_http_rcache_op_t *op, rcache_entry_t *entry, uint64_t size,
-    uint64_t length, int64_t ttl);
+    uint64_t saved, uint64_t length, int64_t ttl);
 
 /*
  * ngx_http_rcache_audit.c.  audit: ctx->entry is about to be served: draws

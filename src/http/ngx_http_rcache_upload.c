@@ -18,6 +18,9 @@
  *
  * If all of them together are too much for Redis, and each gave up when it
  * finds no room, none would be stored.  So those give up that began last.
+ *
+ * A segment may be compressed before it leaves.  That takes a worker longer
+ * than all else that is done with it, so behind it others have a turn.
  */
 
 
@@ -28,6 +31,11 @@
 /* a multiple of 16 */
 
 #define NGX_HTTP_RCACHE_UPLOAD_POOL  1024
+
+/* bytes: what is compressed in a turn, and what is too short to be */
+
+#define NGX_HTTP_RCACHE_UPLOAD_TURN   131072
+#define NGX_HTTP_RCACHE_UPLOAD_SHORT  64
 
 
 struct ngx_http_rcache_upload_s {
@@ -46,9 +54,18 @@ struct ngx_http_rcache_upload_s {
     ngx_uint_t                 pending;     /* operations */
     ngx_msec_t                 renewed;
 
+    ngx_http_rcache_body_conf_t  *conf;     /* NULL: not compressed */
+    size_t                     min_length;
+    uint64_t                   length;      /* of what has left */
+    uint64_t                   saved;       /* bytes of Redis, in a dry run */
+    size_t                     turn;        /* compressed since the last one */
+    uint32_t                   crc;
+
     rcache_reason_e            failed;
     ngx_http_rcache_throttle_t  *throttle;
 
+    unsigned                   coded:1;     /* some segments are */
+    unsigned                   dry:1;
     unsigned                   closed:1;
 };
 
@@ -68,6 +85,11 @@ static rcache_reason_e ngx_http_rcache_upload_send(
 static ngx_int_t ngx_http_rcache_upload_make_room(
     ngx_http_rcache_upload_t *upload);
 static void ngx_http_rcache_upload_leave(ngx_http_rcache_upload_t *upload);
+static ngx_buf_t *ngx_http_rcache_upload_encode(
+    ngx_http_rcache_upload_t *upload, ngx_http_rcache_op_t *op, ngx_buf_t *b);
+static rcache_reason_e ngx_http_rcache_upload_submit(
+    ngx_http_rcache_upload_t *upload, ngx_http_rcache_op_t *op, ngx_buf_t *b,
+    size_t size);
 static ngx_int_t ngx_http_rcache_upload_command(
     ngx_http_rcache_upload_t *upload, ngx_http_rcache_op_t *op, ngx_buf_t *b);
 static void ngx_http_rcache_upload_done(ngx_http_rcache_op_t *op,
@@ -77,7 +99,8 @@ static void ngx_http_rcache_upload_free(ngx_http_rcache_upload_t *upload);
 
 ngx_http_rcache_upload_t *
 ngx_http_rcache_upload_create(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx)
+    ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_body_conf_t *conf,
+    size_t min_length)
 {
     ngx_pool_t                  *pool;
     ngx_http_rcache_upload_t    *upload;
@@ -118,6 +141,9 @@ ngx_http_rcache_upload_create(ngx_http_request_t *r,
     upload->limit = rlcf->body.in_flight;
     upload->limit_all = rlcf->body.in_flight_all;
     upload->renewed = ngx_current_msec;
+    upload->conf = conf;
+    upload->min_length = min_length;
+    upload->dry = (ctx->dry != NULL);
 
     ngx_queue_insert_tail(&upload->zone->uploads, &upload->queue);
 
@@ -208,11 +234,10 @@ ngx_http_rcache_upload_next(ngx_http_rcache_upload_t *upload, size_t size)
 static rcache_reason_e
 ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload, ngx_uint_t last)
 {
-    size_t                          size;
-    ngx_buf_t                      *b;
-    rcache_reason_e                 reason;
-    ngx_http_rcache_op_t           *op;
-    ngx_http_rcache_upload_part_t  *part;
+    size_t                 size;
+    ngx_buf_t             *b;
+    rcache_reason_e        reason;
+    ngx_http_rcache_op_t  *op;
 
     op = upload->op;
     b = upload->buf;
@@ -226,13 +251,130 @@ ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload, ngx_uint_t last)
         return RCACHE_REASON_SLOW;
     }
 
-    rcache_segment_encode(b->start, upload->segments.id,
-                          upload->segments.count, (uint32_t) size,
-                          (uint32_t) size, upload->zone->secrets);
-    b->pos = b->start;
-
     upload->op = NULL;
     upload->buf = NULL;
+
+    upload->length += size;
+
+    if (upload->conf) {
+        b = ngx_http_rcache_upload_encode(upload, op, b);
+    }
+
+    rcache_segment_encode(b->start, upload->segments.id,
+                          upload->segments.count, (uint32_t) size,
+                          (uint32_t) (b->last - b->pos),
+                          upload->zone->secrets);
+    b->pos = b->start;
+
+    if (upload->dry) {
+        upload->saved += rcache_dry_string(RCACHE_SEGMENT_FIXED + size)
+                         - rcache_dry_string(b->last - b->pos);
+        upload->segments.count++;
+
+        ngx_destroy_pool(op->pool);
+
+    } else {
+        reason = ngx_http_rcache_upload_submit(upload, op, b, size);
+
+        if (reason != RCACHE_REASON_NONE) {
+            return reason;
+        }
+    }
+
+    if (upload->throttle && !last) {
+
+        if (upload->in_flight > upload->limit / 2
+            || upload->zone->in_flight > upload->limit_all / 2)
+        {
+            upload->turn = 0;
+
+            ngx_http_rcache_throttle_turn(upload->throttle);
+            ngx_http_rcache_throttle_pause(upload->throttle);
+
+        } else if (upload->in_flight > upload->limit / 4
+                   || upload->turn >= NGX_HTTP_RCACHE_UPLOAD_TURN)
+        {
+            upload->turn = 0;
+
+            ngx_http_rcache_throttle_turn(upload->throttle);
+        }
+    }
+
+    return RCACHE_REASON_NONE;
+}
+
+
+/* what leaves in place of b: something shorter, or b itself */
+
+static ngx_buf_t *
+ngx_http_rcache_upload_encode(ngx_http_rcache_upload_t *upload,
+    ngx_http_rcache_op_t *op, ngx_buf_t *b)
+{
+    u_char       *p;
+    size_t        size, room;
+    ssize_t       n;
+    ngx_buf_t    *to;
+    ngx_chain_t   in;
+
+    size = b->last - b->pos;
+
+    if (upload->conf->compress == RCACHE_CODING_GZIP) {
+        upload->crc = ngx_http_rcache_crc(upload->crc, b->pos, size);
+    }
+
+    /* as long as nobody knows whether all of it will be that long */
+
+    if (upload->length < upload->min_length
+        || size < NGX_HTTP_RCACHE_UPLOAD_SHORT)
+    {
+        return b;
+    }
+
+    /* less than an eighth is not worth it */
+
+    room = size - size / 8;
+
+    p = ngx_alloc(room, ngx_cycle->log);
+    if (p == NULL) {
+        return b;
+    }
+
+    in.buf = b;
+    in.next = NULL;
+
+    n = ngx_http_rcache_encode(upload->conf, 1, &in, size, p, room);
+
+    upload->turn += size;
+
+    /* what waits for Redis takes no more memory than it has to */
+
+    to = (n > 0) ? ngx_create_temp_buf(op->pool, RCACHE_SEGMENT_FIXED + n)
+                 : NULL;
+
+    if (to) {
+        to->pos += RCACHE_SEGMENT_FIXED;
+        to->last = ngx_cpymem(to->pos, p, n);
+
+        (void) ngx_pfree(op->pool, b->start);
+
+        upload->coded = 1;
+        b = to;
+    }
+
+    ngx_free(p);
+
+    return b;
+}
+
+
+/* size: of the part of the body */
+
+static rcache_reason_e
+ngx_http_rcache_upload_submit(ngx_http_rcache_upload_t *upload,
+    ngx_http_rcache_op_t *op, ngx_buf_t *b, size_t size)
+{
+    rcache_reason_e                 reason;
+    ngx_http_rcache_upload_part_t  *part;
 
     part = ngx_palloc(op->pool, sizeof(ngx_http_rcache_upload_part_t));
 
@@ -263,19 +405,6 @@ ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload, ngx_uint_t last)
     upload->pending++;
     upload->in_flight += size;
     upload->zone->in_flight += size;
-
-    if (upload->throttle && !last) {
-
-        if (upload->in_flight > upload->limit / 2
-            || upload->zone->in_flight > upload->limit_all / 2)
-        {
-            ngx_http_rcache_throttle_turn(upload->throttle);
-            ngx_http_rcache_throttle_pause(upload->throttle);
-
-        } else if (upload->in_flight > upload->limit / 4) {
-            ngx_http_rcache_throttle_turn(upload->throttle);
-        }
-    }
 
     if (ngx_current_msec - upload->renewed > NGX_HTTP_RCACHE_SEGMENT_RENEW) {
         upload->renewed = ngx_current_msec;
@@ -408,7 +537,7 @@ ngx_http_rcache_upload_done(ngx_http_rcache_op_t *op,
 
 rcache_reason_e
 ngx_http_rcache_upload_finish(ngx_http_rcache_upload_t *upload,
-    rcache_segments_t *segments)
+    rcache_entry_t *entry, uint64_t *saved)
 {
     rcache_reason_e  reason;
 
@@ -428,7 +557,21 @@ ngx_http_rcache_upload_finish(ngx_http_rcache_upload_t *upload,
         }
     }
 
-    *segments = upload->segments;
+    if (upload->dry) {
+        *saved = upload->saved;
+        return RCACHE_REASON_NONE;
+    }
+
+    entry->segments = upload->segments;
+    entry->flags |= RCACHE_ENTRY_SEGMENTED;
+
+    if (upload->coded) {
+        entry->flags |= RCACHE_ENTRY_CODED;
+        entry->coding.coding = (unsigned) upload->conf->compress;
+        entry->coding.crc = upload->crc;
+        entry->coding.length = upload->length;
+        entry->segments.coding = entry->coding.coding;
+    }
 
     return RCACHE_REASON_NONE;
 }
@@ -460,8 +603,10 @@ ngx_http_rcache_upload_close(ngx_http_rcache_upload_t *upload)
 void
 ngx_http_rcache_upload_drop(ngx_http_rcache_upload_t *upload)
 {
-    ngx_http_rcache_segments_unlink(upload->zone, &upload->base,
-                                    &upload->segments);
+    if (!upload->dry) {
+        ngx_http_rcache_segments_unlink(upload->zone, &upload->base,
+                                        &upload->segments);
+    }
 
     ngx_http_rcache_upload_close(upload);
 }

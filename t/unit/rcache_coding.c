@@ -80,6 +80,38 @@ entry(rcache_coding_t *c, uint32_t more, size_t *len)
 }
 
 
+/* the body is in segments */
+
+static u_char *
+entry_segmented(rcache_coding_t *c, size_t *len)
+{
+    u_char          *p;
+    rcache_entry_t   e;
+
+    memset(&e, 0, sizeof(e));
+
+    e.created = 1700000000123;
+    e.lifetime = 60000;
+    e.flags = RCACHE_ENTRY_CODED | RCACHE_ENTRY_SEGMENTED;
+    e.status = 200;
+    e.key = unit_str("k");
+    e.head = unit_str("HTTP/1.1 200 OK\r\n\r\n");
+    e.body_len = 10000;
+    e.body_sum = rcache_sum((u_char *) "", 0);
+    e.coding = *c;
+    e.segments.id = 7;
+    e.segments.size = 4096;
+    e.segments.count = 3;
+
+    *len = rcache_entry_size(&e);
+    p = malloc(*len);
+    assert_non_null(p);
+    assert_ptr_equal(rcache_entry_encode(p, &e), p + *len);
+
+    return p;
+}
+
+
 static void
 an_entry_says_how_it_is_coded(void **state)
 {
@@ -127,10 +159,67 @@ an_entry_says_how_it_is_coded(void **state)
                      RCACHE_ENTRY_CORRUPT);
     free(p);
 
-    /* no entry is both yet */
+    /* in segments there is no body */
 
     c.length = 5;
     p = entry(&c, RCACHE_ENTRY_SEGMENTED, &len);
+    assert_int_equal(rcache_entry_decode(&d, p, len, &key),
+                     RCACHE_ENTRY_CORRUPT);
+    free(p);
+}
+
+
+static void
+an_entry_says_how_its_segments_are_coded(void **state)
+{
+    u_char           *p;
+    size_t            len;
+    rcache_str_t      key;
+    rcache_entry_t    d;
+    rcache_coding_t   c;
+
+    static const u_char  blocks[32] = {
+        7, 0, 0, 0, 0, 0, 0, 0,  0, 0x10, 0, 0, 3, 0, 0, 0,
+        1, 0, 0, 0, 0xef, 0xbe, 0xad, 0xde,  0x10, 0x27, 0, 0, 0, 0, 0, 0
+    };
+
+    (void) state;
+
+    key = unit_str("k");
+    c.coding = RCACHE_CODING_GZIP;
+    c.crc = 0xdeadbeef;
+    c.length = 10000;
+
+    p = entry_segmented(&c, &len);
+    assert_int_equal(p[4], 88 + 32);
+    assert_memory_equal(p + 88, blocks, 32);
+    assert_int_equal(rcache_entry_decode(&d, p, len, &key), RCACHE_OK);
+    assert_int_equal(d.body_len, 10000);
+    assert_int_equal(d.body.len, 0);
+    assert_int_equal(d.coding.coding, RCACHE_CODING_GZIP);
+    assert_true(d.coding.crc == 0xdeadbeef);
+    assert_int_equal(d.segments.count, 3);
+    assert_int_equal(d.segments.coding, RCACHE_CODING_GZIP);
+
+    /* who lets segments expire finds them where they always are */
+
+    assert_int_equal(rcache_entry_segments(&d.segments, p,
+                                           RCACHE_ENTRY_BEGIN),
+                     RCACHE_OK);
+    assert_int_equal(d.segments.count, 3);
+    free(p);
+
+    /* segments stand for all of the body, and no more */
+
+    c.length = 9999;
+    p = entry_segmented(&c, &len);
+    assert_int_equal(rcache_entry_decode(&d, p, len, &key),
+                     RCACHE_ENTRY_CORRUPT);
+    free(p);
+
+    c.length = 10000;
+    c.coding = 3;
+    p = entry_segmented(&c, &len);
     assert_int_equal(rcache_entry_decode(&d, p, len, &key),
                      RCACHE_ENTRY_CORRUPT);
     free(p);
@@ -219,6 +308,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_accepts_gzip),
         cmocka_unit_test(an_entry_says_how_it_is_coded),
+        cmocka_unit_test(an_entry_says_how_its_segments_are_coded),
         cmocka_unit_test(what_is_not_coded_is_stored),
         cmocka_unit_test(a_member_begins_and_ends),
     };

@@ -101,6 +101,7 @@ sub fill {
 
     my $n = sysread $self->{sock}, $self->{in}, 65536, length $self->{in};
     $self->{eof} = 1 if !$n;
+    $self->{broken} = 1 if !defined $n;
 
     return $n ? 1 : 0;
 }
@@ -175,7 +176,7 @@ sub response {
         1 while $self->fill();
         $r->{body} = $self->{in};
         $self->{in} = '';
-        $r->{complete} = $self->{eof};
+        $r->{complete} = $self->{eof} && !$self->{broken};
     }
 
     $r->{took} = time() - $start;
