@@ -145,7 +145,9 @@ ngx_http_rcache_upload_create(ngx_http_request_t *r,
     upload->min_length = min_length;
     upload->dry = (ctx->dry != NULL);
 
-    ngx_queue_insert_tail(&upload->zone->uploads, &upload->queue);
+    if (!upload->dry) {
+        ngx_queue_insert_tail(&upload->zone->uploads, &upload->queue);
+    }
 
     return upload;
 
@@ -243,10 +245,11 @@ ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload, ngx_uint_t last)
     b = upload->buf;
     size = b->last - b->pos;
 
-    if (upload->in_flight + size > upload->limit
-        || upload->zone->in_flight + size > upload->limit_all
-        || (upload->zone->in_flight + size > upload->limit_all / 4 * 3
-            && ngx_http_rcache_upload_make_room(upload) != NGX_OK))
+    if (!upload->dry
+        && (upload->in_flight + size > upload->limit
+            || upload->zone->in_flight + size > upload->limit_all
+            || (upload->zone->in_flight + size > upload->limit_all / 4 * 3
+                && ngx_http_rcache_upload_make_room(upload) != NGX_OK)))
     {
         return RCACHE_REASON_SLOW;
     }
