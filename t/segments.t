@@ -22,14 +22,14 @@ my $nginx = $t->nginx(<<'CONF');
     redis_proxy_cache_zone          api:1m server=%%REDIS%%
                                     connect_timeout=5s timeout=5s;
     redis_proxy_cache_budget        5s;
-    redis_proxy_cache_segment_size  8k;
     redis_proxy_cache_max_size      200m;
 
     server {
         listen  127.0.0.1:%%PORT%%;
 
-        redis_proxy_cache         api;
-        redis_proxy_cache_bypass  $http_x_bypass;
+        redis_proxy_cache               api;
+        redis_proxy_cache_bypass        $http_x_bypass;
+        redis_proxy_cache_segment_size  8k;
 
         location / {
             proxy_pass  http://%%ORIGIN%%;
@@ -45,16 +45,20 @@ my $nginx = $t->nginx(<<'CONF');
             redis_proxy_cache_min_size  1000;
         }
 
-        location /default/ {
-            proxy_pass                      http://%%ORIGIN%%;
-            redis_proxy_cache_segment_size  128k;
-            redis_proxy_cache_in_flight     100m 100m;
-        }
-
         location /gzip/ {
             proxy_pass  http://%%ORIGIN%%;
             gzip        on;
             gzip_types  *;
+        }
+    }
+
+    server {
+        listen  127.0.0.1:%%PORT_DEFAULT%%;
+
+        location / {
+            proxy_pass                   http://%%ORIGIN%%;
+            redis_proxy_cache            api;
+            redis_proxy_cache_in_flight  100m 100m;
         }
     }
 CONF
@@ -105,14 +109,22 @@ for my $location ('/', '/unbuffered/') {
 # a hundred megabytes, with segments of the default size
 
 {
-    my $uri = '/default/length/' . 100 * 1024 * 1024;
+    my $uri = '/length/' . 100 * 1024 * 1024;
     my $sum = md5_hex(body(100 * 1024 * 1024));
+    my $r = $nginx->request('GET', $uri, to => 'DEFAULT');
 
-    is(md5_hex($nginx->get($uri)->body), $sum, '100 MiB pass');
+    is(md5_hex($r->body), $sum, '100 MiB pass');
 
-    my $r = $nginx->get($uri);
+    $r = $nginx->request('GET', $uri, to => 'DEFAULT');
     is($r->verdict, 'HIT -', 'and are stored');
     is(md5_hex($r->body), $sum, 'byte for byte');
+
+    # a segment that is a little over 128k would take 160k
+
+    my ($segment) = $redis->keys("api:{http://localhost$uri}:s:*:0");
+    cmp_ok($redis->cmd('MEMORY', 'USAGE', $segment), '<',
+           1.01 * $redis->cmd('STRLEN', $segment),
+           'and Redis takes no more for a segment than it has');
 }
 
 # filters behind a hit see it as they would see the upstream's

@@ -7,6 +7,14 @@
 #include "ngx_http_rcache_body.h"
 
 
+/*
+ * Redis's allocator knows 128k and, next to it, 160k: so this is 128k less the
+ * header of a segment, and some for what Redis has around a string
+ */
+
+#define NGX_HTTP_RCACHE_SEGMENT  (128 * 1024 - 96)
+
+
 static char *ngx_http_rcache_compress_parameter(ngx_conf_t *cf,
     ngx_http_rcache_body_conf_t *conf, ngx_str_t *value);
 
@@ -49,7 +57,8 @@ char *
 ngx_http_rcache_body_conf_merge(ngx_conf_t *cf,
     ngx_http_rcache_body_conf_t *prev, ngx_http_rcache_body_conf_t *conf)
 {
-    ngx_conf_merge_size_value(conf->segment, prev->segment, 128 * 1024);
+    ngx_conf_merge_size_value(conf->segment, prev->segment,
+                              NGX_HTTP_RCACHE_SEGMENT);
     ngx_conf_merge_size_value(conf->min_size, prev->min_size, 0);
     ngx_conf_merge_size_value(conf->in_flight, prev->in_flight,
                               4 * 1024 * 1024);

@@ -32,9 +32,9 @@
 
 #define NGX_HTTP_RCACHE_UPLOAD_POOL  1024
 
-/* bytes: what is compressed in a turn, and what is too short to be */
+/* bytes: behind what is compressed others have a turn; what is too short */
 
-#define NGX_HTTP_RCACHE_UPLOAD_TURN   131072
+#define NGX_HTTP_RCACHE_UPLOAD_TURN   65536
 #define NGX_HTTP_RCACHE_UPLOAD_SHORT  64
 
 
