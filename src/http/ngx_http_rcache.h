@@ -808,6 +808,8 @@ typedef struct {
 ngx_int_t ngx_http_rcache_acquire_command(ngx_http_rcache_op_t *op,
     ngx_str_t *key, ngx_str_t *lock, ngx_str_t *token, ngx_msec_t age,
     ngx_str_t *seen);
+ngx_int_t ngx_http_rcache_take_command(ngx_http_rcache_op_t *op,
+    ngx_str_t *lock, ngx_str_t *token, ngx_msec_t age);
 ngx_int_t ngx_http_rcache_renew_command(ngx_http_rcache_op_t *op,
     ngx_str_t *lock, ngx_str_t *token, ngx_msec_t age);
 ngx_int_t ngx_http_rcache_leave_command(ngx_http_rcache_op_t *op,

@@ -8,7 +8,7 @@
  * A miss would be two questions to Redis in front of the upstream, one after
  * the other: is it there, and may I fetch it?  Where a miss is likely both
  * are asked at once: the flight is opened, and asks for the lock, right
- * behind the lookup.  If the entry is there after all the lock is not taken.
+ * behind the lookup.  If the entry is there after all the lock is given back.
  *
  * Likely is what this worker was not asked for lately, if of the last ones of
  * that kind more were absent than not.  So what is hot costs nothing more,

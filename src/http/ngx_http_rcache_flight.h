@@ -89,6 +89,7 @@ struct ngx_http_rcache_flight_s {
     unsigned                         again:1;   /* ask once more */
     unsigned                         expected:1; /* asks, but nobody may need
                                                     it */
+    unsigned                         plain:1;   /* asked without a script */
     unsigned                         voided:1;
     unsigned                         moved:1;   /* bytes have arrived since it
                                                    was renewed */

@@ -74,6 +74,7 @@ ngx_http_rcache_flight_enter(ngx_http_rcache_flight_t *flight,
 ngx_int_t
 ngx_http_rcache_flight_ask(ngx_http_rcache_flight_t *flight)
 {
+    ngx_int_t              rc;
     ngx_http_rcache_op_t  *op;
 
     if (!flight->remote) {
@@ -86,11 +87,23 @@ ngx_http_rcache_flight_ask(ngx_http_rcache_flight_t *flight)
         return NGX_DECLINED;
     }
 
-    if (ngx_http_rcache_acquire_command(op, &flight->key, &flight->node.str,
-                                        &flight->token, flight->age,
-                                        &flight->seen)
-        != NGX_OK)
-    {
+    /* expected: the lookup is in front of it, unless a replica answers that */
+
+    flight->plain = flight->expected
+                    && flight->zone->conf.read_from
+                       == NGX_HTTP_RCACHE_READ_MASTER;
+
+    if (flight->plain) {
+        rc = ngx_http_rcache_take_command(op, &flight->node.str,
+                                          &flight->token, flight->age);
+    } else {
+        rc = ngx_http_rcache_acquire_command(op, &flight->key,
+                                             &flight->node.str,
+                                             &flight->token, flight->age,
+                                             &flight->seen);
+    }
+
+    if (rc != NGX_OK) {
         ngx_destroy_pool(op->pool);
         return NGX_DECLINED;
     }
@@ -138,24 +151,39 @@ ngx_http_rcache_flight_asked(ngx_http_rcache_op_t *op,
     ngx_http_rcache_flight_t *flight = op->data;
 
     ngx_str_t                *value;
+    ngx_uint_t                ours, again;
     ngx_http_rcache_reply_t  *left;
 
     flight->op = NULL;
 
-    if (reply && reply->type == REDIS_REPLY_INTEGER) {
+    ours = 0;
+    again = 0;
 
-        if (reply->integer == 0) {
-            flight->locked = 1;
+    if (reply && flight->plain) {
+        ours = (reply->type == REDIS_REPLY_STATUS);
+        again = (reply->type == REDIS_REPLY_NIL);
+
+    } else if (reply && reply->type == REDIS_REPLY_INTEGER) {
+        ours = (reply->integer == 0);
+        again = !ours;
+    }
+
+    if (ours) {
+        flight->locked = 1;
+        flight->again = 0;
+        ngx_http_rcache_flight_give(flight);
+        return;
+    }
+
+    if (again) {
+
+        if ((flight->again || flight->plain)
+            && !ngx_queue_empty(&flight->waiters))
+        {
+            /* it was asked before the entry was seen, or does not say enough */
+
             flight->again = 0;
-            ngx_http_rcache_flight_give(flight);
-            return;
-        }
-
-        if (flight->again && !ngx_queue_empty(&flight->waiters)) {
-
-            /* it was asked before the entry was seen */
-
-            flight->again = 0;
+            flight->expected = 0;
 
             if (ngx_http_rcache_flight_ask(flight) == NGX_OK) {
                 return;

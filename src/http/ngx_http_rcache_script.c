@@ -28,6 +28,10 @@
 #include "ngx_http_rcache_body.h"
 
 
+static ngx_int_t ngx_http_rcache_add_command(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_store_t *store);
+
+
 /*
  * KEYS: entry, lock.  ARGV: token, its time in ms, what was seen of the entry.
  * 0: the lock is ours.  1: the entry is another one by now.  Otherwise the
@@ -118,6 +122,26 @@ static ngx_str_t  ngx_http_rcache_script_store = ngx_string(
 
 
 /*
+ * The same where nothing was there, in one piece and without a marker: what
+ * most misses are.  Redis takes the SHA-1 of a script each time, so that a
+ * short one takes half as long.  KEYS: entry, lock.  ARGV: token, payload, TTL
+ * in ms.
+ */
+
+static ngx_str_t  ngx_http_rcache_script_add = ngx_string(
+    "local l=redis.call('GET',KEYS[2]) "
+    "if l~=ARGV[1] and (l or redis.call('EXISTS',KEYS[1])==1) then "
+      "return 0 "
+    "end "
+    "redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) "
+    "if l then "
+      "redis.call('DEL',KEYS[2]) redis.pcall('PUBLISH',KEYS[2],'+') "
+    "end "
+    "return 1"
+);
+
+
+/*
  * KEYS: entry, lock.  ARGV: the time in ms that the lock is void.  If the
  * entry has segments, the answer is the beginning of it.
  */
@@ -149,6 +173,31 @@ ngx_http_rcache_acquire_command(ngx_http_rcache_op_t *op, ngx_str_t *key,
     argv[7] = *seen;
 
     return ngx_http_rcache_op_command(op, argv, 8, NULL);
+}
+
+
+/*
+ * Behind a lookup, on the same connection, nothing comes between: what it found
+ * is what is there.  So this will do, and costs Redis a third of a script.  OK:
+ * the lock is ours; nil: who has it, and for how long, _acquire tells.
+ */
+
+ngx_int_t
+ngx_http_rcache_take_command(ngx_http_rcache_op_t *op, ngx_str_t *lock,
+    ngx_str_t *token, ngx_msec_t age)
+{
+    u_char     buf[NGX_INT_T_LEN];
+    ngx_str_t  argv[6];
+
+    ngx_str_set(&argv[0], "SET");
+    argv[1] = *lock;
+    argv[2] = *token;
+    ngx_str_set(&argv[3], "NX");
+    ngx_str_set(&argv[4], "PX");
+    argv[5].data = buf;
+    argv[5].len = ngx_sprintf(buf, "%M", age) - buf;
+
+    return ngx_http_rcache_op_command(op, argv, 6, NULL);
 }
 
 
@@ -210,6 +259,15 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
 
     marker = (store->marker.len != 0);
     nsegments = store->segments ? store->segments->count : 0;
+
+    if (store->seen.len == 0
+        && store->offset == 0
+        && !marker
+        && nsegments == 0
+        && !(store->token.len == 1 && store->token.data[0] == '*'))
+    {
+        return ngx_http_rcache_add_command(op, store);
+    }
 
     if (nsegments) {
 
@@ -306,6 +364,28 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
     }
 
     return rc;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_add_command(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_store_t *store)
+{
+    u_char     ttl[NGX_INT64_LEN];
+    ngx_str_t  argv[8];
+
+    ngx_str_set(&argv[0], "EVAL");
+    argv[1] = ngx_http_rcache_script_add;
+    ngx_str_set(&argv[2], "2");
+    argv[3] = store->key;
+    argv[4] = store->lock;
+    argv[5] = store->token;
+    argv[6].data = NULL;
+    argv[6].len = store->size;
+    argv[7].data = ttl;
+    argv[7].len = ngx_sprintf(ttl, "%L", store->ttl) - ttl;
+
+    return ngx_http_rcache_op_command(op, argv, 8, store->payload);
 }
 
 
