@@ -308,6 +308,23 @@ EOC
     },
 
     {
+        name     => 'module-nolock',
+        title    => 'this module, no lock',
+        load     => ['@module@'],
+        backend  => 'redis-unix',
+        http     => <<'EOC',
+    redis_proxy_cache_zone  bench:16m server=unix:@sock@;
+EOC
+        location => <<'EOC',
+            redis_proxy_cache       bench;
+            redis_proxy_cache_lock  off;
+EOC
+        status   => '$redis_proxy_cache_status',
+        runs     => { miss => 'MISS' },
+        counts   => 'redis',
+    },
+
+    {
         name     => 'module-bypass',
         title    => 'this module, bypassed',
         load     => ['@module@'],
