@@ -24,13 +24,13 @@ cd "$root"
 
 [ $# -gt 0 ] || set -- t/
 
-# Tests wait most of the time, but some start a dozen of processes, and three of
+# Tests wait most of the time, but some start a dozen of processes, and four of
 # them at once may be more than a busy machine has time for.  So what fails is
 # run once more, alone, and is told; what fails then has failed.
 
 rm -f .prove
 
-if prove -r -It/lib -j "${PROVE_JOBS:-3}" --state=save "$@"; then
+if prove -r -It/lib -j "${PROVE_JOBS:-4}" --state=save "$@"; then
     rm -f .prove
     exit 0
 fi
