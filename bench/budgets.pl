@@ -84,6 +84,9 @@ for ([1024, '1 KiB'], [16384, '16 KiB'], [262144, '256 KiB']) {
     budget("not cacheable, $words, to proxy_pass", ['nostore', $size, 64],
            'cpu', ['proxy_pass', 'plain'], 1.02, 'module-nostore');
 
+    budget("known as such, $words, to proxy_pass", ['known', $size, 64],
+           'cpu', ['proxy_pass', 'plain'], 1.02, 'module-known');
+
     budget("Redis gone, $words, to proxy_pass", ['plain', $size, 64], 'cpu',
            'proxy_pass', 1.05, 'module-gone');
 }

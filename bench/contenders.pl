@@ -21,6 +21,7 @@
 #               miss     each request a new key, stored
 #               plain    each request a new key, nothing stored
 #               nostore  the same, of a response with no-store
+#               known    one key, of such a response
 #   size      the only size of bodies that it can do
 #   extra     runs only if it is named by --contenders
 #   counts    what tells stored entries: redis (all keys), entries (of this
@@ -355,6 +356,22 @@ EOC
 EOC
         status   => '$redis_proxy_cache_status',
         runs     => { nostore => 'MISS' },
+        counts   => 'entries',
+    },
+
+    {
+        name     => 'module-known',
+        title    => 'this module, no-store again',
+        load     => ['@module@'],
+        backend  => 'redis-unix',
+        http     => <<'EOC',
+    redis_proxy_cache_zone  bench:16m server=unix:@sock@;
+EOC
+        location => <<'EOC',
+            redis_proxy_cache  bench;
+EOC
+        status   => '$redis_proxy_cache_status',
+        runs     => { known => 'MISS' },
         counts   => 'entries',
     },
 

@@ -209,9 +209,58 @@ ok(wait_for { ($redis->get('api:{/better}:l') // '') eq '-' }, 'a mark');
 $origin->say('/better-rest');
 is(get(1, '/better')->header('X-Cache'), 'MISS', 'then a better answer');
 ok($redis->wait_key('api:{/better}'), 'is stored');
-is(get($_, '/better')->header('X-Cache'), 'HIT', 'and served') for 0 .. 3;
+for (1 .. 3) {
+    $r = get($_, '/better');
+    is($r->header('X-Cache'), 'HIT', 'and served')
+        or diag("$_: ", $r->header('X-Reason'));
+}
+
+ok(wait_for { get(0, '/better')->header('X-Cache') eq 'HIT' },
+   'by the instance that had the other one, too');
+
+# A key whose response could not be cached a moment ago is not looked up: for a
+# second, not longer, for it may have become another one.
+
+my $one = $t->nginx($conf, workers => 1, settle => 0);
+
+$origin->say('/steady-1', '/steady-rest', '/change-1', '/change-rest');
+
+is(one('/steady')->header('X-Reason'), 'no_lifetime', 'one that cannot be');
+my $lookups = lookups();
+is(one('/steady')->header('X-Reason'), 'no_lifetime', 'nor later')
+    for 1 .. 50;
+cmp_ok(lookups() - $lookups, '<', 25, 'Redis is not asked for it');
+$lookups = lookups();
+ok(wait_for { one('/steady'); lookups() > $lookups }, 'but now and then');
+
+is(one('/change')->header('X-Reason'), 'no_lifetime', 'one that cannot be');
+is(one('/change')->header('X-Reason'), 'uncacheable', 'and then can be');
+ok($redis->wait_key('api:{/change}'), 'is stored');
+is(one('/change')->header('X-Cache'), 'HIT', 'and served at once');
+is(one('/change', 'Authorization' => 'x')->header('X-Cache'), 'BYPASS',
+   'not to whom it is not for');
+
+is(one('/steady')->status, 200, 'a mark');
+$lookups = lookups();
+one('/steady', 'Authorization' => 'x');
+is(lookups(), $lookups + 1, 'who may have what he does not make looks it up');
 
 $t->done();
+
+
+sub one {
+    my ($uri, @headers) = @_;
+
+    return $one->get($uri, @headers);
+}
+
+
+sub lookups {
+    my ($calls) = $redis->cmd('INFO', 'commandstats')
+                  =~ /^cmdstat_get:calls=(\d+)/m;
+
+    return $calls // 0;
+}
 
 
 sub start {
@@ -263,7 +312,7 @@ sub origin {
         ], "answer $n"));
     }
 
-    if ($kind eq 'better') {
+    if ($kind eq 'better' || $kind eq 'change') {
         return (\$word, response(200, $n == 1 ? [ ] : [ @fresh ],
                                  "answer $n"));
     }

@@ -35,9 +35,14 @@ rcache_equal(const u_char *a, const u_char *b, size_t len)
     size_t    i;
     uint64_t  one, two;
 
-    /* mostly both are written the same way */
+    /* mostly both are written the same way; the last eight may overlap */
 
-    for (i = 0; len - i >= 8; i += 8) {
+    for (i = 0; len >= 8 && i < len; i += 8) {
+
+        if (i > len - 8) {
+            i = len - 8;
+        }
+
         memcpy(&one, a + i, 8);
         memcpy(&two, b + i, 8);
 

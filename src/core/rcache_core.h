@@ -71,25 +71,28 @@ int rcache_equal(const u_char *a, const u_char *b, size_t len);
 
 /*
  * True if the strings are equal, in any case of letters, and the same for a
- * literal.  Inline: mostly the lengths tell.
+ * literal.  Inline: mostly the lengths tell, or the first byte, for the same
+ * letter in another case differs by 0x20.
  */
 
 static inline int
 rcache_str_same(const rcache_str_t *a, const rcache_str_t *b)
 {
-    return a->len == b->len && rcache_equal(a->data, b->data, a->len);
+    return a->len == b->len
+           && (a->len == 0 || ((*a->data ^ *b->data) & ~0x20) == 0)
+           && rcache_equal(a->data, b->data, a->len);
 }
 
 
 static inline int
 rcache_str_is(const rcache_str_t *s, const char *literal)
 {
-    size_t  len;
+    rcache_str_t  other;
 
-    len = strlen(literal);
+    other.data = (u_char *) literal;
+    other.len = strlen(literal);
 
-    return s->len == len
-           && rcache_equal(s->data, (const u_char *) literal, len);
+    return rcache_str_same(s, &other);
 }
 
 /*

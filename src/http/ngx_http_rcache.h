@@ -82,6 +82,14 @@ typedef enum {
 } ngx_http_rcache_status_e;
 
 
+/* a key whose lookup is futile, see expect.c */
+
+typedef struct {
+    uint32_t                       print;    /* of its hash */
+    uint32_t                       until;    /* of ngx_current_msec */
+} ngx_http_rcache_futile_t;
+
+
 typedef struct {
     ngx_str_t                      name;
     ngx_str_t                      prefix;
@@ -117,6 +125,7 @@ typedef struct {
     time_t                         reported; /* the last damaged entry */
     uint16_t                      *lately;   /* see expect.c */
     ngx_uint_t                     absent;
+    ngx_http_rcache_futile_t      *futile;
     uint32_t                       tokens;   /* drawn so far */
     u_char                         token[8]; /* what they begin with */
     size_t                         in_flight; /* bytes of segments that Redis
@@ -268,6 +277,7 @@ struct ngx_http_rcache_ctx_s {
     ngx_str_t                      base;     /* what the key begins with */
     ngx_str_t                      key;
     ngx_str_t                      redis_key;
+    uint64_t                       hash;     /* of redis_key; 0: not made */
     ngx_http_rcache_rules_ctx_t    rules;
     ngx_http_rcache_fallback_ctx_t  *fallback;
     ngx_uint_t                     refusal;  /* status; 0: 504 */
@@ -368,6 +378,7 @@ struct ngx_http_rcache_ctx_s {
     unsigned                       offline:1;
     unsigned                       master:1;  /* a replica may not know yet */
     unsigned                       unknown:1; /* not asked for lately */
+    unsigned                       nothing:1; /* is under its key */
     unsigned                       instead:1; /* of a failure, what is stale */
     unsigned                       refused:1; /* is counted as not stored */
     unsigned                       discard:1; /* the client has its answer,
@@ -909,6 +920,18 @@ ngx_int_t ngx_http_rcache_expect_init(ngx_cycle_t *cycle,
 void ngx_http_rcache_expect(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 void ngx_http_rcache_expected(ngx_http_rcache_ctx_t *ctx, ngx_uint_t absent);
+
+/*
+ * futile: Redis need not be asked, the response cannot be cached anyway; also
+ * makes ctx->hash.  set: its headers say that it cannot, which counts for keep
+ * milliseconds, but not for longer than a second, and only if Redis had
+ * nothing just before.  clear: one that can.
+ */
+
+ngx_uint_t ngx_http_rcache_futile(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_futile_set(ngx_http_rcache_ctx_t *ctx, ngx_msec_t keep);
+void ngx_http_rcache_futile_clear(ngx_http_rcache_ctx_t *ctx);
 
 /*
  * ngx_http_rcache_decide.c: what becomes of the request after the lookup.

@@ -5,6 +5,8 @@
 
 
 /*
+ * What will Redis say?
+ *
  * A miss would be two questions to Redis in front of the upstream, one after
  * the other: is it there, and may I fetch it?  Where a miss is likely both
  * are asked at once: the flight is opened, and asks for the lock, right
@@ -13,6 +15,10 @@
  * Likely is what this worker was not asked for lately, if of the last ones of
  * that kind more were absent than not.  So what is hot costs nothing more,
  * and an instance that is new to a full cache soon stops to ask.
+ *
+ * Futile is a lookup where nothing was a moment ago, and the response to that
+ * could not be cached: for as long Redis is not asked at all.  It is a moment
+ * only, for another instance may have got a response that it could store.
  */
 
 
@@ -23,10 +29,19 @@
 
 #define NGX_HTTP_RCACHE_LATELY  16384
 
+/* the same of those where a lookup is futile, and milliseconds that it is */
+
+#define NGX_HTTP_RCACHE_FUTILE       4096
+#define NGX_HTTP_RCACHE_FUTILE_TIME  1000
+
 /* absent ones of so many: the scale of zone->absent */
 
 #define NGX_HTTP_RCACHE_ABSENT_ALL   1024
 #define NGX_HTTP_RCACHE_ABSENT_STEP  32
+
+
+static ngx_http_rcache_futile_t *ngx_http_rcache_futile_place(
+    ngx_http_rcache_ctx_t *ctx);
 
 
 ngx_int_t
@@ -35,6 +50,12 @@ ngx_http_rcache_expect_init(ngx_cycle_t *cycle, ngx_http_rcache_zone_t *zone)
     zone->lately = ngx_pcalloc(cycle->pool,
                                NGX_HTTP_RCACHE_LATELY * sizeof(uint16_t));
     if (zone->lately == NULL) {
+        return NGX_ERROR;
+    }
+
+    zone->futile = ngx_pcalloc(cycle->pool, NGX_HTTP_RCACHE_FUTILE
+                                            * sizeof(ngx_http_rcache_futile_t));
+    if (zone->futile == NULL) {
         return NGX_ERROR;
     }
 
@@ -48,7 +69,6 @@ void
 ngx_http_rcache_expect(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
     uint16_t                     print, *place;
-    uint64_t                     hash;
     ngx_http_rcache_zone_t      *zone;
     ngx_http_rcache_loc_conf_t  *rlcf;
 
@@ -60,9 +80,8 @@ ngx_http_rcache_expect(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     zone = ctx->zone;
 
-    hash = rcache_sum(ctx->redis_key.data, ctx->redis_key.len);
-    print = (uint16_t) (hash >> 48) | 1;
-    place = &zone->lately[hash & (NGX_HTTP_RCACHE_LATELY - 1)];
+    print = (uint16_t) (ctx->hash >> 48) | 1;
+    place = &zone->lately[ctx->hash & (NGX_HTTP_RCACHE_LATELY - 1)];
 
     if (*place == print) {
         return;
@@ -113,4 +132,78 @@ ngx_http_rcache_expected(ngx_http_rcache_ctx_t *ctx, ngx_uint_t absent)
         zone->absent += NGX_HTTP_RCACHE_ABSENT_ALL
                         / NGX_HTTP_RCACHE_ABSENT_STEP;
     }
+}
+
+
+ngx_uint_t
+ngx_http_rcache_futile(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    int32_t                    left;
+    ngx_http_rcache_futile_t  *place;
+
+    place = ngx_http_rcache_futile_place(ctx);
+
+    if (place->print != (uint32_t) (ctx->hash >> 32)) {
+        return 0;
+    }
+
+    left = (int32_t) (place->until - (uint32_t) ngx_current_msec);
+
+    if (left <= 0 || left > NGX_HTTP_RCACHE_FUTILE_TIME) {
+        return 0;
+    }
+
+    ctx->reason = RCACHE_REASON_ABSENT;
+
+    if (ctx->offline
+        || ctx->rounds
+        || ctx->background
+        || (ctx->wants && ctx->wants->cc.only_if_cached)
+        || !ngx_http_rcache_collapses(r, ctx))
+    {
+        return 0;
+    }
+
+    /* if it can be cached after all, the mark goes */
+
+    ngx_str_set(&ctx->token, "-");
+
+    return 1;
+}
+
+
+void
+ngx_http_rcache_futile_set(ngx_http_rcache_ctx_t *ctx, ngx_msec_t keep)
+{
+    ngx_http_rcache_futile_t  *place;
+
+    /* another one may be waiting for a response that is to be stored */
+
+    if (!ctx->nothing || keep == 0 || (!ctx->leader && ctx->token.len != 1)) {
+        return;
+    }
+
+    place = ngx_http_rcache_futile_place(ctx);
+
+    place->print = (uint32_t) (ctx->hash >> 32);
+    place->until = (uint32_t) (ngx_current_msec
+                               + ngx_min(keep, NGX_HTTP_RCACHE_FUTILE_TIME));
+}
+
+
+void
+ngx_http_rcache_futile_clear(ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_rcache_futile_place(ctx)->until = (uint32_t) ngx_current_msec;
+}
+
+
+static ngx_http_rcache_futile_t *
+ngx_http_rcache_futile_place(ngx_http_rcache_ctx_t *ctx)
+{
+    if (ctx->hash == 0) {
+        ctx->hash = rcache_sum(ctx->redis_key.data, ctx->redis_key.len);
+    }
+
+    return &ctx->zone->futile[ctx->hash & (NGX_HTTP_RCACHE_FUTILE - 1)];
 }

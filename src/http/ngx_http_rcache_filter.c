@@ -209,6 +209,7 @@ ngx_http_rcache_fill_header(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     ngx_http_rcache_unmask(r, ctx);
 
     if (rc != NGX_OK) {
+        ngx_http_rcache_futile_set(ctx, ngx_http_rcache_mark(ctx, reason));
         ngx_http_rcache_end(ctx, reason);
 
         if (reason == RCACHE_REASON_HEAD && ctx->kept) {

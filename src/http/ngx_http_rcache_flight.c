@@ -420,6 +420,10 @@ ngx_http_rcache_flight_token(ngx_http_rcache_flight_t *flight)
     uint32_t                 n;
     ngx_http_rcache_zone_t  *zone;
 
+    if (!flight->remote) {
+        return;
+    }
+
     zone = flight->zone;
     n = zone->tokens++;
 

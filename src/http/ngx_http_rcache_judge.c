@@ -94,6 +94,7 @@ ngx_http_rcache_decode(ngx_http_rcache_ctx_t *ctx,
 
     if (reply->type == REDIS_REPLY_NIL) {
         ctx->seen.len = 0;
+        ctx->nothing = (ctx->marker == NULL);
         ngx_http_rcache_count_gone(ctx);
         return RCACHE_REASON_ABSENT;
     }

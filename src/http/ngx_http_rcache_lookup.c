@@ -365,6 +365,10 @@ ngx_http_rcache_lookup(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     rcache_reason_e            reason;
     ngx_http_rcache_follow_t  *follow;
 
+    if (ctx->dry == NULL && ngx_http_rcache_futile(r, ctx)) {
+        return RCACHE_REASON_UNCACHEABLE;
+    }
+
     follow = ctx->zone->follow;
     ctx->caught = 0;
 

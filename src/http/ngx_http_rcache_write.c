@@ -192,6 +192,8 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_store_t    store;
     ngx_http_rcache_flight_t  *flight;
 
+    ngx_http_rcache_futile_clear(ctx);
+
     ngx_memzero(&store, sizeof(ngx_http_rcache_store_t));
 
     store.payload = payload;

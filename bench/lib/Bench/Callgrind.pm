@@ -20,6 +20,7 @@ my @paths = (
     [ 'stored miss'   => '/cold/1024/', 1 ],
     [ 'bypass'        => '/bypass/1024/', 1 ],
     [ 'not cacheable' => '/no/1024/', 1 ],
+    [ 'known as such' => '/no/1024/x', 0 ],
     [ 'Redis gone'    => '/gone/1024/', 1 ],
 );
 
@@ -217,7 +218,7 @@ sub origin_conf {
             try_files   /$1 =404;
         }
 
-        location /no/ {
+        location ^~ /no/ {
             add_header  Cache-Control  no-store;
             try_files   /1024 =404;
         }

@@ -116,7 +116,7 @@ sub scenario {
     my %in = (
         hot  => ['hot'],
         miss => ['miss'],
-        rest => ['plain', 'nostore'],
+        rest => ['plain', 'nostore', 'known'],
     );
     my (@rows, %blocks);
 
