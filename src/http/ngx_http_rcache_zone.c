@@ -10,7 +10,11 @@
 /* milliseconds without a refusal until a cluster is said to accept again */
 #define NGX_HTTP_RCACHE_REFUSED_PAUSE  1000
 
+/* half of what a worker keeps of the heap's end, see below */
+#define NGX_HTTP_RCACHE_HEAP           (1024 * 1024)
 
+
+static void ngx_http_rcache_zone_heap(ngx_log_t *log);
 static void ngx_http_rcache_zone_notify(void *data, ngx_uint_t up,
     ngx_str_t *why, ngx_msec_t retry);
 
@@ -46,6 +50,8 @@ ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
 
     ngx_http_rcache_wake_init_process(cycle, rmcf->wake,
                                       ngx_http_rcache_flights_woken, rmcf);
+
+    ngx_http_rcache_zone_heap(cycle->log);
 
     zones = rmcf->zones.elts;
 
@@ -113,6 +119,26 @@ ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * glibc gives the end of the heap back to the kernel when more than 128k of it
+ * are free, so the buffers of a body of 256k are asked for anew, and zeroed by
+ * the kernel, for each request.  The limit rises to twice what was mapped and
+ * given back, mallopt(3); who has set it himself is not overruled by that.
+ */
+
+static void
+ngx_http_rcache_zone_heap(ngx_log_t *log)
+{
+    void  *p;
+
+    p = ngx_alloc(NGX_HTTP_RCACHE_HEAP, log);
+
+    if (p) {
+        ngx_free(p);
+    }
 }
 
 
