@@ -50,6 +50,7 @@
 
 #include "rcache_coding.h"
 #include "rcache_core.h"
+#include "rcache_sum.h"
 #include "rcache_head.h"
 #include "rcache_segment.h"
 #include "rcache_sign.h"
@@ -268,29 +269,6 @@ int64_t rcache_entry_staleness(const rcache_entry_t *e, int64_t now);
 
 int rcache_entry_within(const rcache_entry_t *e, uint32_t window,
     int64_t now);
-
-
-/* XXH3-64 with seed 0: https://github.com/Cyan4973/xxHash */
-
-uint64_t rcache_sum(const u_char *p, size_t len);
-
-/* the sum of pieces that next() gives until it returns 0 */
-
-typedef size_t (*rcache_sum_next_pt)(void *data, const u_char **p);
-
-uint64_t rcache_sum_pieces(rcache_sum_next_pt next, void *data);
-
-/*
- * The sum of pieces as they come.  state: rcache_sum_state() bytes, aligned to
- * RCACHE_SUM_ALIGN.
- */
-
-#define RCACHE_SUM_ALIGN  64
-
-size_t rcache_sum_state(void);
-void rcache_sum_begin(void *state);
-void rcache_sum_add(void *state, const u_char *p, size_t len);
-uint64_t rcache_sum_end(void *state);
 
 
 #endif /* _RCACHE_ENTRY_H_INCLUDED_ */
