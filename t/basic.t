@@ -51,7 +51,7 @@ $key = 'api:{http://localhost/page?x=1}';
 ok($redis->wait_key($key), 'the response is in Redis, the key is readable');
 like($redis->pttl($key), qr/^(?:5[5-9]\d\d\d|60000)$/,
      'its TTL is what is left of max-age');
-like($redis->get($key), qr/^RPC\x01/, 'it starts with magic and version');
+like($redis->get($key), qr/^RPC\x02/, 'it starts with magic and version');
 
 $hit = $nginx->get('/page?x=1');
 is($hit->verdict, 'HIT -', 'the second one is a hit');

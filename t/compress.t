@@ -88,9 +88,7 @@ for my $coding ('gzip', 'zstd') {
         my $e = entry($uri);
         ok(coded($e), 'it is stored compressed');
         cmp_ok(length $e->{body}, '<', $size / 4, 'and much smaller');
-        is(unpack('C x7 Q<', substr $redis->get(
-               "api:{http://localhost$uri}"), 88, 16),
-           $coding eq 'gzip' ? 1 : 2, 'the block says how');
+        is($e->{coding}, $coding eq 'gzip' ? 1 : 2, 'the block says how');
         is(Compress::Zlib::memGunzip($e->{body}), $json,
            'any gzip can read it') if $coding eq 'gzip';
 
@@ -236,7 +234,7 @@ for my $verdict ('MISS -', 'HIT -') {
 
     my $key = "api:{http://localhost$uri}";
     my $value = $redis->get($key);
-    substr $value, 96, 8, pack 'Q<', $size + 1;
+    substr $value, 72, 8, pack 'Q<', $size + 1;
     $redis->cmd('SET', $key, $value, 'PX', 60000);
 
     my $r = $nginx->get($uri);

@@ -410,7 +410,7 @@ like($label->{because}, qr/ had \d+\.\d{3} s less .* take \d+ KiB$/,
 
 # with a damaged fingerprint, and without Redis
 
-$redis->cmd('SET', 'api:{/damaged}:d', 'RPC' . "\1" . 'x' x 200, 'PX', 60000);
+$redis->cmd('SET', 'api:{/damaged}:d', 'RPC' . "\2" . 'x' x 200, 'PX', 60000);
 $nginx->tolerate('holds an unusable entry "api:\{/damaged\}:d"');
 $r = get('/damaged', say => 'Cache-Control: max-age=600');
 is($r->status, 200, 'a damaged fingerprint is none');

@@ -75,7 +75,7 @@ for my $uri ('/a', '/b', '/vary', '/empty', '/compressed') {
 }
 
 my $a = $redis->cmd('GET', key('/a'));
-ok(unpack('V', substr $a, 56, 4) & 0x0800, 'an entry says that it is signed');
+ok(unpack('V', substr $a, 48, 4) & 0x0800, 'an entry says that it is signed');
 is($plain->get('/a')->verdict, 'HIT -',
    'who has no secret does not ask for a signature');
 

@@ -231,7 +231,7 @@ isnt($r->body, $secret, 'who writes that key into a header does not get it');
 
 (my $there = $same) =~ s/ /%20/g;
 my $entry = $redis->cmd('GET', "p:{$there}");
-my $flags = unpack 'V', substr $entry, 56, 4;
+my $flags = unpack 'V', substr $entry, 48, 4;
 ok($flags & 0x0400, 'the entry is marked as one of a user');
 
 # revalidation keeps it so
@@ -264,7 +264,7 @@ my $stale = wait_for {
 ok($stale, 'stale while it is updated');
 ok(wait_for { get('/swr/x', 'alice')->verdict eq 'HIT -' }, 'then new');
 ($key) = grep { m{/swr/x%20user=} && !/:l$/ } $redis->keys();
-$flags = unpack 'V', substr $redis->cmd('GET', $key), 56, 4;
+$flags = unpack 'V', substr $redis->cmd('GET', $key), 48, 4;
 ok($flags & 0x0400, 'and still marked');
 
 # what she changes is gone for her

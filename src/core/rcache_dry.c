@@ -88,7 +88,8 @@ rcache_dry_size(const rcache_entry_t *e, uint64_t body, size_t key,
     }
 
     if (e->vary.len && marker) {
-        size += rcache_dry_key(key, RCACHE_ENTRY_FIXED + e->key.len
+        size += rcache_dry_key(key, RCACHE_ENTRY_FIXED + RCACHE_VARIES_BLOCK
+                                    + RCACHE_AGED_BLOCK + e->key.len
                                     + e->vary.len);
     }
 

@@ -7,9 +7,6 @@
 #include "rcache_bytes.h"
 #include "rcache_entry.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 
 /* offsets in the fixed part */
 
@@ -22,16 +19,17 @@
 #define RCACHE_ENTRY_AT_CREATED   24
 #define RCACHE_ENTRY_AT_LIFETIME  32
 #define RCACHE_ENTRY_AT_BODY_LEN  40
-#define RCACHE_ENTRY_AT_AGE       48
+#define RCACHE_ENTRY_AT_FLAGS     48
 #define RCACHE_ENTRY_AT_FETCH     52
-#define RCACHE_ENTRY_AT_FLAGS     56
-#define RCACHE_ENTRY_AT_KEY_LEN   60
-#define RCACHE_ENTRY_AT_HEAD_LEN  64
-#define RCACHE_ENTRY_AT_VARY_LEN  68
-#define RCACHE_ENTRY_AT_VARIANT   72
-#define RCACHE_ENTRY_AT_SWR       76
-#define RCACHE_ENTRY_AT_SIE       80
-#define RCACHE_ENTRY_AT_GENERATION  84
+#define RCACHE_ENTRY_AT_KEY_LEN   56
+#define RCACHE_ENTRY_AT_HEAD_LEN  60
+
+#define RCACHE_WINDOWS_BLOCK      8
+#define RCACHE_POSITION_BLOCK     8
+
+/* in front of the hashes: how many */
+
+#define RCACHE_TAGS_BLOCK         2
 
 /* the checksum of the metadata covers all from here to the body */
 
@@ -42,12 +40,13 @@
 #define RCACHE_ENTRY_TIME_MAX     ((uint64_t) 1 << 60)
 
 
-static size_t rcache_entry_fixed(const rcache_entry_t *e);
-static size_t rcache_entry_stored(uint32_t flags);
-static void rcache_entry_put_blocks(u_char *p, const rcache_entry_t *e);
-static int rcache_entry_get_coding(rcache_entry_t *e, const u_char *p);
+static uint32_t rcache_entry_flags(const rcache_entry_t *e);
+static size_t rcache_entry_blocks(uint32_t flags);
+static u_char *rcache_entry_put_blocks(u_char *p, const rcache_entry_t *e,
+    uint32_t flags);
 static int rcache_entry_get_blocks(rcache_entry_t *e, u_char *p,
     u_char *last);
+static int rcache_entry_whole(rcache_entry_t *e);
 static int64_t rcache_entry_cut(uint64_t n);
 static int rcache_entry_verify_front(rcache_entry_t *e,
     const rcache_secrets_t *secrets);
@@ -61,44 +60,56 @@ static int rcache_str_equal(const rcache_str_t *a, const rcache_str_t *b);
 size_t
 rcache_entry_size(const rcache_entry_t *e)
 {
-    return rcache_entry_fixed(e) + e->key.len + e->vary.len + e->variant.len
-           + e->head.len;
+    size_t    len;
+    uint32_t  flags;
+
+    flags = rcache_entry_flags(e);
+
+    len = RCACHE_ENTRY_FIXED + rcache_entry_blocks(flags);
+
+    if (flags & RCACHE_ENTRY_TAGS) {
+        len += e->tags.len;
+    }
+
+    return len + e->key.len + e->vary.len + e->variant.len + e->head.len;
 }
 
 
-/* with the blocks that the flags say are there */
+/* a block that has nothing to say is left out */
 
-static size_t
-rcache_entry_fixed(const rcache_entry_t *e)
+static uint32_t
+rcache_entry_flags(const rcache_entry_t *e)
 {
-    size_t  len;
+    uint32_t  flags;
 
-    len = rcache_entry_stored(e->flags);
+    flags = e->flags & ~(uint32_t) (RCACHE_ENTRY_VARIES
+                                    |RCACHE_ENTRY_AGED
+                                    |RCACHE_ENTRY_WINDOWS);
 
-    if (e->flags & RCACHE_ENTRY_TAGS) {
-        len += 2 + e->tags.len;
+    if (e->generation || e->vary.len || e->variant.len) {
+        flags |= RCACHE_ENTRY_VARIES;
     }
 
-    if (e->flags & RCACHE_ENTRY_POSITION) {
-        len += 8;
+    if (e->age || e->dated) {
+        flags |= RCACHE_ENTRY_AGED;
     }
 
-    if (e->flags & RCACHE_ENTRY_SIGNED) {
-        len += RCACHE_SIGN_BLOCK;
+    if (e->stale_while_revalidate || e->stale_if_error) {
+        flags |= RCACHE_ENTRY_WINDOWS;
     }
 
-    return len;
+    return flags;
 }
 
 
-/* what has the same length in all: the blocks of _STORED */
+/* of the blocks that the flags say are there, the tags themselves left out */
 
 static size_t
-rcache_entry_stored(uint32_t flags)
+rcache_entry_blocks(uint32_t flags)
 {
     size_t  len;
 
-    len = RCACHE_ENTRY_FIXED;
+    len = 0;
 
     if (flags & RCACHE_ENTRY_SEGMENTED) {
         len += RCACHE_SEGMENTS_BLOCK;
@@ -108,6 +119,30 @@ rcache_entry_stored(uint32_t flags)
         len += RCACHE_CODING_BLOCK;
     }
 
+    if (flags & RCACHE_ENTRY_VARIES) {
+        len += RCACHE_VARIES_BLOCK;
+    }
+
+    if (flags & RCACHE_ENTRY_AGED) {
+        len += RCACHE_AGED_BLOCK;
+    }
+
+    if (flags & RCACHE_ENTRY_WINDOWS) {
+        len += RCACHE_WINDOWS_BLOCK;
+    }
+
+    if (flags & RCACHE_ENTRY_TAGS) {
+        len += RCACHE_TAGS_BLOCK;
+    }
+
+    if (flags & RCACHE_ENTRY_POSITION) {
+        len += RCACHE_POSITION_BLOCK;
+    }
+
+    if (flags & RCACHE_ENTRY_SIGNED) {
+        len += RCACHE_SIGN_BLOCK;
+    }
+
     return len;
 }
 
@@ -115,55 +150,43 @@ rcache_entry_stored(uint32_t flags)
 u_char *
 rcache_entry_encode(u_char *dst, const rcache_entry_t *e)
 {
-    u_char  *p, *block;
+    u_char    *p, *mac;
+    uint32_t   flags;
+
+    flags = rcache_entry_flags(e);
 
     memcpy(dst + RCACHE_ENTRY_AT_MAGIC, "RPC", 3);
     dst[RCACHE_ENTRY_AT_VERSION] = RCACHE_ENTRY_VERSION;
 
-    rcache_put16(dst + RCACHE_ENTRY_AT_LENGTH,
-                 (uint16_t) rcache_entry_fixed(e));
     rcache_put16(dst + RCACHE_ENTRY_AT_STATUS, e->status);
     rcache_put64(dst + RCACHE_ENTRY_AT_BODY_SUM, e->body_sum);
     rcache_put64(dst + RCACHE_ENTRY_AT_CREATED, (uint64_t) e->created);
     rcache_put64(dst + RCACHE_ENTRY_AT_LIFETIME, (uint64_t) e->lifetime);
     rcache_put64(dst + RCACHE_ENTRY_AT_BODY_LEN, e->body_len);
-    rcache_put32(dst + RCACHE_ENTRY_AT_AGE, e->age);
+    rcache_put32(dst + RCACHE_ENTRY_AT_FLAGS, flags);
     rcache_put32(dst + RCACHE_ENTRY_AT_FETCH, e->fetch);
-    rcache_put32(dst + RCACHE_ENTRY_AT_FLAGS, e->flags);
     rcache_put32(dst + RCACHE_ENTRY_AT_KEY_LEN, (uint32_t) e->key.len);
     rcache_put32(dst + RCACHE_ENTRY_AT_HEAD_LEN, (uint32_t) e->head.len);
-    rcache_put32(dst + RCACHE_ENTRY_AT_VARY_LEN, (uint32_t) e->vary.len);
-    rcache_put32(dst + RCACHE_ENTRY_AT_VARIANT, (uint32_t) e->variant.len);
-    rcache_put32(dst + RCACHE_ENTRY_AT_SWR, e->stale_while_revalidate);
-    rcache_put32(dst + RCACHE_ENTRY_AT_SIE, e->stale_if_error);
-    rcache_put32(dst + RCACHE_ENTRY_AT_GENERATION, e->generation);
 
-    rcache_entry_put_blocks(dst + RCACHE_ENTRY_FIXED, e);
+    p = rcache_entry_put_blocks(dst + RCACHE_ENTRY_FIXED, e, flags);
 
-    p = dst + rcache_entry_fixed(e);
+    rcache_put16(dst + RCACHE_ENTRY_AT_LENGTH, (uint16_t) (p - dst));
 
-    block = p - RCACHE_SIGN_BLOCK;
+    /* the signature is the last of the blocks */
 
-    if (e->flags & RCACHE_ENTRY_SIGNED) {
-
-        /* the last of the blocks */
-
-        memcpy(block, e->digest, RCACHE_SIGN_DIGEST);
-        memset(block + RCACHE_SIGN_DIGEST, 0, RCACHE_SIGN_MAC);
-    }
+    mac = p - RCACHE_SIGN_MAC;
 
     p = rcache_put_str(p, &e->key);
     p = rcache_put_str(p, &e->vary);
     p = rcache_put_str(p, &e->variant);
     p = rcache_put_str(p, &e->head);
 
-    if (e->flags & RCACHE_ENTRY_SIGNED) {
+    if (flags & RCACHE_ENTRY_SIGNED) {
 
         /* without memory for it there is none, and nobody takes it */
 
         rcache_put64(dst + RCACHE_ENTRY_AT_SUM, 0);
-        (void) rcache_sign(block + RCACHE_SIGN_DIGEST, &e->secret, dst,
-                           p - dst);
+        (void) rcache_sign(mac, &e->secret, dst, p - dst);
     }
 
     rcache_put64(dst + RCACHE_ENTRY_AT_SUM,
@@ -174,25 +197,53 @@ rcache_entry_encode(u_char *dst, const rcache_entry_t *e)
 }
 
 
-static void
-rcache_entry_put_blocks(u_char *p, const rcache_entry_t *e)
+static u_char *
+rcache_entry_put_blocks(u_char *p, const rcache_entry_t *e, uint32_t flags)
 {
-    if (e->flags & RCACHE_ENTRY_SEGMENTED) {
+    if (flags & RCACHE_ENTRY_SEGMENTED) {
         p = rcache_segments_put(p, &e->segments);
     }
 
-    if (e->flags & RCACHE_ENTRY_CODED) {
+    if (flags & RCACHE_ENTRY_CODED) {
         p = rcache_coding_put(p, &e->coding);
     }
 
-    if (e->flags & RCACHE_ENTRY_TAGS) {
-        rcache_put16(p, (uint16_t) (e->tags.len / RCACHE_TAG_SIZE));
-        p = rcache_put_str(p + 2, &e->tags);
+    if (flags & RCACHE_ENTRY_VARIES) {
+        rcache_put32(p, e->generation);
+        rcache_put32(p + 4, (uint32_t) e->vary.len);
+        rcache_put32(p + 8, (uint32_t) e->variant.len);
+        p += RCACHE_VARIES_BLOCK;
     }
 
-    if (e->flags & RCACHE_ENTRY_POSITION) {
-        rcache_put64(p, e->position);
+    if (flags & RCACHE_ENTRY_AGED) {
+        rcache_put32(p, e->age);
+        rcache_put32(p + 4, (uint32_t) e->dated);
+        p += RCACHE_AGED_BLOCK;
     }
+
+    if (flags & RCACHE_ENTRY_WINDOWS) {
+        rcache_put32(p, e->stale_while_revalidate);
+        rcache_put32(p + 4, e->stale_if_error);
+        p += RCACHE_WINDOWS_BLOCK;
+    }
+
+    if (flags & RCACHE_ENTRY_TAGS) {
+        rcache_put16(p, (uint16_t) (e->tags.len / RCACHE_TAG_SIZE));
+        p = rcache_put_str(p + RCACHE_TAGS_BLOCK, &e->tags);
+    }
+
+    if (flags & RCACHE_ENTRY_POSITION) {
+        rcache_put64(p, e->position);
+        p += RCACHE_POSITION_BLOCK;
+    }
+
+    if (flags & RCACHE_ENTRY_SIGNED) {
+        memcpy(p, e->digest, RCACHE_SIGN_DIGEST);
+        memset(p + RCACHE_SIGN_DIGEST, 0, RCACHE_SIGN_MAC);
+        p += RCACHE_SIGN_BLOCK;
+    }
+
+    return p;
 }
 
 
@@ -222,7 +273,10 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     fixed = rcache_get16(data + RCACHE_ENTRY_AT_LENGTH);
     e->flags = rcache_get32(data + RCACHE_ENTRY_AT_FLAGS);
 
-    if (fixed < rcache_entry_stored(e->flags) || fixed > len) {
+    if (fixed < RCACHE_ENTRY_FIXED || fixed > len
+        || rcache_entry_get_blocks(e, data + RCACHE_ENTRY_FIXED, data + fixed)
+           != RCACHE_OK)
+    {
         return RCACHE_ENTRY_CORRUPT;
     }
 
@@ -230,40 +284,12 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     p = data + fixed;
 
     e->key.len = rcache_get32(data + RCACHE_ENTRY_AT_KEY_LEN);
-    e->vary.len = rcache_get32(data + RCACHE_ENTRY_AT_VARY_LEN);
-    e->variant.len = rcache_get32(data + RCACHE_ENTRY_AT_VARIANT);
     e->head.len = rcache_get32(data + RCACHE_ENTRY_AT_HEAD_LEN);
 
     if (rcache_get_str(&e->key, &p, &rest) != RCACHE_OK
         || rcache_get_str(&e->vary, &p, &rest) != RCACHE_OK
         || rcache_get_str(&e->variant, &p, &rest) != RCACHE_OK
         || rcache_get_str(&e->head, &p, &rest) != RCACHE_OK)
-    {
-        return RCACHE_ENTRY_CORRUPT;
-    }
-
-    e->body_len = rcache_get64(data + RCACHE_ENTRY_AT_BODY_LEN);
-
-    e->segments.count = 0;
-    e->segments.coding = RCACHE_CODING_NONE;
-
-    if (e->flags & RCACHE_ENTRY_SEGMENTED) {
-        rcache_segments_get(&e->segments, data + RCACHE_ENTRY_FIXED);
-
-        if (rest || !rcache_segments_valid(&e->segments, e->body_len)) {
-            return RCACHE_ENTRY_CORRUPT;
-        }
-
-    } else if (e->body_len != rest) {
-        return RCACHE_ENTRY_CORRUPT;
-    }
-
-    e->coding.coding = RCACHE_CODING_NONE;
-    e->plain = 0;
-    e->passed = 0;
-
-    if ((e->flags & RCACHE_ENTRY_CODED)
-        && rcache_entry_get_coding(e, data + RCACHE_ENTRY_FIXED) != RCACHE_OK)
     {
         return RCACHE_ENTRY_CORRUPT;
     }
@@ -286,12 +312,13 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     e->status = rcache_get16(data + RCACHE_ENTRY_AT_STATUS);
     e->created = (int64_t) rcache_get64(data + RCACHE_ENTRY_AT_CREATED);
     e->lifetime = (int64_t) rcache_get64(data + RCACHE_ENTRY_AT_LIFETIME);
+    e->body_len = rcache_get64(data + RCACHE_ENTRY_AT_BODY_LEN);
+    e->fetch = rcache_get32(data + RCACHE_ENTRY_AT_FETCH);
 
-    p = data + rcache_entry_stored(e->flags);
+    e->plain = 0;
+    e->passed = 0;
 
-    if (rcache_entry_get_blocks(e, p, data + fixed) != RCACHE_OK
-        || !rcache_entry_valid(e))
-    {
+    if (rcache_entry_whole(e) != RCACHE_OK || !rcache_entry_valid(e)) {
         return RCACHE_ENTRY_CORRUPT;
     }
 
@@ -299,11 +326,6 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
         return RCACHE_ENTRY_OTHER;
     }
 
-    e->age = rcache_get32(data + RCACHE_ENTRY_AT_AGE);
-    e->fetch = rcache_get32(data + RCACHE_ENTRY_AT_FETCH);
-    e->stale_while_revalidate = rcache_get32(data + RCACHE_ENTRY_AT_SWR);
-    e->stale_if_error = rcache_get32(data + RCACHE_ENTRY_AT_SIE);
-    e->generation = rcache_get32(data + RCACHE_ENTRY_AT_GENERATION);
     e->body_sum = rcache_get64(data + RCACHE_ENTRY_AT_BODY_SUM);
 
     if (e->body_sum != rcache_sum(e->body.data, e->body.len)) {
@@ -314,78 +336,127 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
 }
 
 
-/* p: the first of the blocks; in front of this one there may be _SEGMENTED's */
-
 static int
-rcache_entry_get_coding(rcache_entry_t *e, const u_char *p)
+rcache_entry_get_blocks(rcache_entry_t *e, u_char *p, u_char *last)
 {
-    if (!(e->flags & RCACHE_ENTRY_SEGMENTED)) {
-        rcache_coding_get(&e->coding, p);
+    size_t  blocks, spare;
 
-        return (rcache_coding_valid(&e->coding)
-                && e->coding.length > 0
-                && e->coding.length <= RCACHE_CODING_MAX)
-               ? RCACHE_OK : RCACHE_ERROR;
-    }
+    blocks = rcache_entry_blocks(e->flags);
 
-    rcache_coding_get(&e->coding, p + RCACHE_SEGMENTS_BLOCK);
-
-    if (!rcache_coding_valid(&e->coding)
-        || e->coding.length != e->body_len)
-    {
+    if ((size_t) (last - p) < blocks) {
         return RCACHE_ERROR;
     }
 
-    e->segments.coding = e->coding.coding;
+    spare = (size_t) (last - p) - blocks;
+
+    e->segments.count = 0;
+    e->segments.coding = RCACHE_CODING_NONE;
+
+    if (e->flags & RCACHE_ENTRY_SEGMENTED) {
+        rcache_segments_get(&e->segments, p);
+        p += RCACHE_SEGMENTS_BLOCK;
+    }
+
+    e->coding.coding = RCACHE_CODING_NONE;
+
+    if (e->flags & RCACHE_ENTRY_CODED) {
+        rcache_coding_get(&e->coding, p);
+        p += RCACHE_CODING_BLOCK;
+    }
+
+    e->generation = 0;
+    e->vary.len = 0;
+    e->variant.len = 0;
+
+    if (e->flags & RCACHE_ENTRY_VARIES) {
+        e->generation = rcache_get32(p);
+        e->vary.len = rcache_get32(p + 4);
+        e->variant.len = rcache_get32(p + 8);
+        p += RCACHE_VARIES_BLOCK;
+    }
+
+    e->age = 0;
+    e->dated = 0;
+
+    if (e->flags & RCACHE_ENTRY_AGED) {
+        e->age = rcache_get32(p);
+        e->dated = (int32_t) rcache_get32(p + 4);
+        p += RCACHE_AGED_BLOCK;
+    }
+
+    e->stale_while_revalidate = 0;
+    e->stale_if_error = 0;
+
+    if (e->flags & RCACHE_ENTRY_WINDOWS) {
+        e->stale_while_revalidate = rcache_get32(p);
+        e->stale_if_error = rcache_get32(p + 4);
+        p += RCACHE_WINDOWS_BLOCK;
+    }
+
+    e->tags.data = p;
+    e->tags.len = 0;
+
+    if (e->flags & RCACHE_ENTRY_TAGS) {
+        e->tags.len = (size_t) rcache_get16(p) * RCACHE_TAG_SIZE;
+        e->tags.data = p + RCACHE_TAGS_BLOCK;
+
+        if (e->tags.len > RCACHE_TAGS_MAX * RCACHE_TAG_SIZE
+            || e->tags.len > spare)
+        {
+            return RCACHE_ERROR;
+        }
+
+        p += RCACHE_TAGS_BLOCK + e->tags.len;
+    }
+
+    e->position = 0;
+
+    if (e->flags & RCACHE_ENTRY_POSITION) {
+        e->position = rcache_get64(p);
+        p += RCACHE_POSITION_BLOCK;
+    }
+
+    if (e->flags & RCACHE_ENTRY_SIGNED) {
+        memcpy(e->digest, p, RCACHE_SIGN_DIGEST);
+        e->block = p;
+    }
 
     return RCACHE_OK;
 }
 
 
+/* is the body what the blocks say of it? */
+
 static int
-rcache_entry_get_blocks(rcache_entry_t *e, u_char *p, u_char *last)
+rcache_entry_whole(rcache_entry_t *e)
 {
-    e->tags.data = p;
-    e->tags.len = 0;
-    e->position = 0;
+    unsigned  coded;
 
-    if (e->flags & RCACHE_ENTRY_TAGS) {
+    coded = ((e->flags & RCACHE_ENTRY_CODED) != 0);
 
-        if (last - p < 2) {
-            return RCACHE_ERROR;
-        }
-
-        e->tags.len = (size_t) rcache_get16(p) * RCACHE_TAG_SIZE;
-        e->tags.data = p + 2;
-        p += 2;
-
-        if (e->tags.len > RCACHE_TAGS_MAX * RCACHE_TAG_SIZE
-            || e->tags.len > (size_t) (last - p))
-        {
-            return RCACHE_ERROR;
-        }
-
-        p += e->tags.len;
+    if (coded && !rcache_coding_valid(&e->coding)) {
+        return RCACHE_ERROR;
     }
 
-    if (e->flags & RCACHE_ENTRY_POSITION) {
+    if (!(e->flags & RCACHE_ENTRY_SEGMENTED)) {
 
-        if (last - p < 8) {
-            return RCACHE_ERROR;
-        }
-
-        e->position = rcache_get64(p);
-        p += 8;
+        return (e->body_len == e->body.len
+                && (!coded || (e->coding.length > 0
+                               && e->coding.length <= RCACHE_CODING_MAX)))
+               ? RCACHE_OK : RCACHE_ERROR;
     }
 
-    if (e->flags & RCACHE_ENTRY_SIGNED) {
+    if (e->body.len || !rcache_segments_valid(&e->segments, e->body_len)) {
+        return RCACHE_ERROR;
+    }
 
-        if (last - p < RCACHE_SIGN_BLOCK) {
+    if (coded) {
+
+        if (e->coding.length != e->body_len) {
             return RCACHE_ERROR;
         }
 
-        memcpy(e->digest, p, RCACHE_SIGN_DIGEST);
-        e->block = p;
+        e->segments.coding = e->coding.coding;
     }
 
     return RCACHE_OK;
@@ -450,7 +521,8 @@ rcache_entry_valid(const rcache_entry_t *e)
 
     if (e->flags & RCACHE_ENTRY_VARY) {
         return e->vary.len && !e->variant.len && !e->head.len
-               && !e->body_len && !e->status;
+               && !e->body_len && !e->status
+               && !(e->flags & RCACHE_ENTRY_STORED);
     }
 
     return (!e->vary.len || e->variant.len)
@@ -501,7 +573,10 @@ rcache_entry_peek(rcache_entry_t *e, u_char *data, size_t len)
     fixed = rcache_get16(data + RCACHE_ENTRY_AT_LENGTH);
     e->flags = rcache_get32(data + RCACHE_ENTRY_AT_FLAGS);
 
-    if (fixed < rcache_entry_stored(e->flags) || fixed > len) {
+    if (fixed < RCACHE_ENTRY_FIXED || fixed > len
+        || rcache_entry_get_blocks(e, data + RCACHE_ENTRY_FIXED, data + fixed)
+           != RCACHE_OK)
+    {
         return RCACHE_DECLINED;
     }
 
@@ -510,18 +585,12 @@ rcache_entry_peek(rcache_entry_t *e, u_char *data, size_t len)
 
     e->key.len = rcache_get32(data + RCACHE_ENTRY_AT_KEY_LEN);
 
-    if (rcache_get_str(&e->key, &p, &rest) != RCACHE_OK
-        || rcache_entry_get_blocks(e, data + rcache_entry_stored(e->flags),
-                                   data + fixed)
-           != RCACHE_OK)
-    {
+    if (rcache_get_str(&e->key, &p, &rest) != RCACHE_OK) {
         return RCACHE_DECLINED;
     }
 
     e->front = data;
-    e->front_len = fixed + e->key.len
-                   + (size_t) rcache_get32(data + RCACHE_ENTRY_AT_VARY_LEN)
-                   + (size_t) rcache_get32(data + RCACHE_ENTRY_AT_VARIANT)
+    e->front_len = fixed + e->key.len + e->vary.len + e->variant.len
                    + (size_t) rcache_get32(data + RCACHE_ENTRY_AT_HEAD_LEN);
 
     return RCACHE_OK;
@@ -657,6 +726,13 @@ rcache_entry_age(const rcache_entry_t *e, int64_t now)
     resident = ((uint64_t) now - (uint64_t) e->created) / 1000;
 
     return (int64_t) (e->age + resident);
+}
+
+
+int64_t
+rcache_entry_date(const rcache_entry_t *e)
+{
+    return e->created / 1000 - e->dated;
 }
 
 

@@ -2,8 +2,8 @@
 /*
  * The stored entry: docs/storage-format.md, a public contract.
  *
- *     0   4  magic "RPC" and the version, 1
- *     4   2  length of this fixed part, 88 and the blocks that flags say are
+ *     0   4  magic "RPC" and the version, 2
+ *     4   2  length of this fixed part, 64 and the blocks that flags say are
  *            there; a reader skips what it does not know behind its own
  *     6   2  status code, the one in the message head; 0 in a marker
  *     8   8  XXH3-64 of bytes 16 to the start of the body
@@ -13,31 +13,39 @@
  *            response was stale, by so much, when it came
  *    40   8  length of the body in bytes, as it is stored; in segments, of what
  *            it is when they are decoded
- *    48   4  age in seconds that the response had at that time
+ *    48   4  flags
  *    52   4  time that the upstream took, milliseconds
- *    56   4  flags
- *    60   4  length of the key
- *    64   4  length of the message head
- *    68   4  length of the list of names that the response varies with
- *    72   4  length of the variant
- *    76   4  stale-while-revalidate, seconds
- *    80   4  stale-if-error, seconds
- *    84   4  generation, a random number that a marker and its variants share
- *    88      the blocks, each if its flag is set, in the order of the flags:
+ *    56   4  length of the key
+ *    60   4  length of the message head
+ *    64      the blocks, each if its flag is set, in this order:
  *            SEGMENTED: see rcache_segment.h
  *            CODED: see rcache_coding.h
+ *            VARIES: generation, a random number that a marker and its
+ *            variants share; length of the list of names that the response
+ *            varies with; length of the variant; 4 bytes each
+ *            AGED: age in seconds that the response had when it came; by how
+ *            many seconds its Date is before that, with a sign; 4 bytes each
+ *            WINDOWS: stale-while-revalidate and stale-if-error, seconds, 4
+ *            bytes each
  *            TAGS: 2 bytes, their number, and 8 bytes each, see rcache_tags.h
  *            POSITION: 8 bytes, see rcache_purge.h
+ *            SIGNED: see rcache_sign.h
  *            then the key, in full; the names, lower case, sorted, with commas
  *            between them; the variant, see rcache_vary.h; the message head:
  *            an HTTP/1.1 status line, header lines, an empty line; the body
  *
+ * What a block would say is 0, or empty, if it is not there.  VARIES, AGED and
+ * WINDOWS are there if they say something else.
+ *
+ * A head without Date is one whose Date is the time of the response, less what
+ * AGED says.
+ *
  * A key whose responses vary holds a marker: an entry with the flag VARY and
- * the names, with status 0 and without variant, head and body; 64 bits that
- * stand for the variants stored so far take the place of age and time.  The
- * responses are under the key and ":v:" and the hash of the variant; one of
- * another generation than its marker's does not count, so deleting the marker
- * deletes them all.
+ * the names, with status 0 and without variant, head and body; the 8 bytes of
+ * AGED are bits that stand for the variants stored so far.  The responses are
+ * under the key and ":v:" and the hash of the variant; one of another
+ * generation than its marker's does not count, so deleting the marker deletes
+ * them all.
  *
  * Integers are little-endian.  Head and body together are one HTTP/1.1
  * message.
@@ -58,8 +66,15 @@
 #include "rcache_vary.h"
 
 
-#define RCACHE_ENTRY_VERSION   1
-#define RCACHE_ENTRY_FIXED     88
+#define RCACHE_ENTRY_VERSION   2
+#define RCACHE_ENTRY_FIXED     64
+
+#define RCACHE_VARIES_BLOCK    12
+#define RCACHE_AGED_BLOCK      8
+
+/* 4 bytes: where a marker, whose first block is VARIES, has its generation */
+
+#define RCACHE_ENTRY_GENERATION  RCACHE_ENTRY_FIXED
 
 /* RFC 9111, 3.5: the entry may answer a request with Authorization */
 #define RCACHE_ENTRY_SHARED           0x0001
@@ -82,6 +97,11 @@
 /* blocks that are there */
 #define RCACHE_ENTRY_TAGS             0x0100
 #define RCACHE_ENTRY_POSITION         0x0200
+
+/* and those that encode itself finds a use for, see above */
+#define RCACHE_ENTRY_VARIES           0x8000
+#define RCACHE_ENTRY_AGED             0x10000
+#define RCACHE_ENTRY_WINDOWS          0x20000
 
 /* there is a signature, see rcache_sign.h */
 #define RCACHE_ENTRY_SIGNED           0x0800
@@ -125,6 +145,7 @@ typedef struct {
     uint64_t           body_sum;  /* rcache_sum() of the body that follows */
     uint64_t           body_len;
     uint32_t           age;       /* seconds */
+    int32_t            dated;     /* seconds from Date to created */
     uint32_t           fetch;     /* milliseconds */
     uint32_t           flags;
     uint32_t           stale_while_revalidate;   /* seconds, 0 for none */
@@ -252,6 +273,10 @@ int rcache_entry_fresh(const rcache_entry_t *e, int64_t now);
  */
 
 int64_t rcache_entry_age(const rcache_entry_t *e, int64_t now);
+
+/* Date, in seconds since the epoch, of an entry whose head does not say it */
+
+int64_t rcache_entry_date(const rcache_entry_t *e);
 
 /*
  * How long the entry has been stale, in milliseconds; negative, and how long

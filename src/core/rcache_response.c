@@ -435,6 +435,7 @@ rcache_response_keeps(rcache_response_t *resp, const rcache_str_t *name)
 
     static const rcache_str_t  accel = rcache_string("X-Accel-");
     static const rcache_str_t  cookie = rcache_string("Set-Cookie");
+    static const rcache_str_t  ranges = rcache_string("Accept-Ranges");
 
     for (drop = rcache_response_dropped; drop->len; drop++) {
 
@@ -451,6 +452,10 @@ rcache_response_keeps(rcache_response_t *resp, const rcache_str_t *name)
     if (rcache_str_same(&cookie, name)
         && !(resp->ignore & RCACHE_IGNORE_SET_COOKIE))
     {
+        return 0;
+    }
+
+    if (resp->ranges && rcache_str_same(&ranges, name)) {
         return 0;
     }
 
@@ -473,4 +478,29 @@ rcache_response_keeps(rcache_response_t *resp, const rcache_str_t *name)
     rcache_response_settle(resp);
 
     return !rcache_cc_withholds(&resp->in_force, name);
+}
+
+
+int
+rcache_response_dated(rcache_response_t *resp, int32_t *dated)
+{
+    int64_t  off;
+
+    static const rcache_str_t  date = rcache_string("Date");
+
+    *dated = 0;
+
+    if (resp->date == -1 || !rcache_response_keeps(resp, &date)) {
+        return RCACHE_OK;
+    }
+
+    off = resp->now - resp->date;
+
+    if (off < INT32_MIN || off > INT32_MAX) {
+        return RCACHE_DECLINED;
+    }
+
+    *dated = (int32_t) off;
+
+    return RCACHE_OK;
 }

@@ -92,6 +92,8 @@ typedef struct {
     unsigned      revalidate:1;     /* a stale one is of use if it has a
                                        validator */
     unsigned      stale:1;          /* a stale one is of use even without */
+    unsigned      ranges:1;         /* whoever serves it from the cache says
+                                       itself that it takes ranges */
 } rcache_response_t;
 
 
@@ -169,10 +171,20 @@ int rcache_response_shared(rcache_response_t *resp);
  * RFC 9111, 3.1: true if the header is end-to-end and is kept in an entry.
  * Not kept: hop-by-hop headers and those that Connection names, those that
  * no-cache="..." or private="..." withhold, Set-Cookie (unless it is
- * ignored), X-Accel-*, Content-Length (it is our own), Age.
+ * ignored), X-Accel-*, Content-Length (it is our own), Age, Accept-Ranges with
+ * resp->ranges.
  */
 
 int rcache_response_keeps(rcache_response_t *resp, const rcache_str_t *name);
+
+/*
+ * What an entry says in place of the line Date: sets *dated to the seconds
+ * from Date to the arrival of the response; to 0 if Date is absent, invalid or
+ * not kept (RFC 9110, 6.6.1), and if it is too far off for that: then
+ * RCACHE_DECLINED, the line itself has to be kept.  RCACHE_OK otherwise.
+ */
+
+int rcache_response_dated(rcache_response_t *resp, int32_t *dated);
 
 
 #endif /* _RCACHE_RESPONSE_H_INCLUDED_ */

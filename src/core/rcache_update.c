@@ -5,7 +5,6 @@
 
 
 #include "rcache_update.h"
-#include "rcache_date.h"
 
 
 /*
@@ -38,7 +37,6 @@ static const char * const  rcache_update_compared[] = {
 
 static const char * const *rcache_update_listed(const char * const *names,
     const rcache_str_t *name);
-static int rcache_update_dated(const rcache_update_t *u);
 static int rcache_update_stays(const rcache_update_t *u,
     const rcache_str_t *name);
 static int rcache_update_add(const rcache_update_t *u,
@@ -103,10 +101,6 @@ rcache_update_size(const rcache_update_t *u, const rcache_str_t *head)
         }
     }
 
-    if (!rcache_update_dated(u)) {
-        size += sizeof("Date: \r\n") - 1 + RCACHE_DATE_LEN;
-    }
-
     for (i = 0; i < u->nfields; i++) {
 
         if (!rcache_update_add(u, &u->fields[i])) {
@@ -137,8 +131,6 @@ rcache_update_write(u_char *dst, const rcache_update_t *u,
     rcache_str_t   status, name, value;
     rcache_head_t  h;
 
-    u_char  date[RCACHE_DATE_LEN];
-
     if (rcache_head_status(&h, head, &status) != RCACHE_OK) {
         return dst;
     }
@@ -159,17 +151,6 @@ rcache_update_write(u_char *dst, const rcache_update_t *u,
         }
     }
 
-    if (!rcache_update_dated(u)) {
-        (void) rcache_date_write(date, u->resp->now);
-
-        name.len = sizeof("Date") - 1;
-        name.data = (u_char *) "Date";
-        value.len = RCACHE_DATE_LEN;
-        value.data = date;
-
-        dst = rcache_update_line(dst, &name, &value);
-    }
-
     for (i = 0; i < u->nfields; i++) {
 
         if (rcache_update_add(u, &u->fields[i])) {
@@ -182,19 +163,6 @@ rcache_update_write(u_char *dst, const rcache_update_t *u,
     *dst++ = '\n';
 
     return dst;
-}
-
-
-/* a Date that is not valid, or for this hop only, is none */
-
-static int
-rcache_update_dated(const rcache_update_t *u)
-{
-    static const rcache_str_t  date = {
-        sizeof("Date") - 1, (u_char *) "Date"
-    };
-
-    return u->resp->date != -1 && rcache_response_keeps(u->resp, &date);
 }
 
 
@@ -231,7 +199,13 @@ rcache_update_stays(const rcache_update_t *u, const rcache_str_t *name)
 static int
 rcache_update_add(const rcache_update_t *u, const rcache_field_t *field)
 {
-    if (rcache_str_is(&field->name, "Date") && !rcache_update_dated(u)) {
+    int32_t  dated;
+
+    if (rcache_str_is(&field->name, "Date")
+        && rcache_response_dated(u->resp, &dated) == RCACHE_OK)
+    {
+        /* the entry says it */
+
         return 0;
     }
 

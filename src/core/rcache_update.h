@@ -47,8 +47,8 @@ ssize_t rcache_update_size(const rcache_update_t *u,
  * Writes it, rcache_update_size() bytes; returns the end.  The status line
  * stays; stored lines that are not replaced stay, in order; then the new
  * ones, in order.  Stored fields that the newer response withholds
- * (no-cache="...", private="...") go.  If the newer response has no valid
- * Date, the time of its arrival becomes the Date, RFC 9110, 6.6.1.
+ * (no-cache="...", private="...") go.  So does Date: the entry has to say it,
+ * see rcache_response_dated().
  *
  * For the new lifetime: init an rcache_response_t with the stored status,
  * give it all lines of this head and the Age, CDN-Cache-Control and X-Accel-

@@ -15,6 +15,7 @@
 #include <ngx_http.h>
 
 #include "../core/rcache_conditional.h"
+#include "../core/rcache_date.h"
 #include "../core/rcache_entry.h"
 #include "../core/rcache_head.h"
 #include "../core/rcache_key.h"

@@ -34,6 +34,8 @@ static u_char *ngx_http_rcache_head_line(u_char *p, ngx_str_t *name,
     ngx_str_t *value);
 static ngx_int_t ngx_http_rcache_restore_line(ngx_http_request_t *r,
     rcache_str_t *name, rcache_str_t *value);
+static ngx_int_t ngx_http_rcache_restore_date(ngx_http_request_t *r,
+    ngx_table_elt_t *h, rcache_entry_t *entry);
 static ngx_int_t ngx_http_rcache_restore_age(ngx_http_request_t *r,
     rcache_entry_t *entry);
 static void ngx_http_rcache_restore_content_type(ngx_http_request_t *r,
@@ -142,7 +144,8 @@ u_char *
 ngx_http_rcache_head_write(ngx_http_request_t *r, rcache_response_t *resp,
     u_char *p)
 {
-    u_char  *start;
+    u_char   *start;
+    int32_t   dated;
 
     start = p;
 
@@ -160,13 +163,10 @@ ngx_http_rcache_head_write(ngx_http_request_t *r, rcache_response_t *resp,
                                       r->headers_out.last_modified_time);
     }
 
-    if (r->headers_out.date == NULL || r->headers_out.date->hash == 0) {
-
-        /* proxy_pass hides the upstream's Date, and Age depends on it */
-
-        p = ngx_http_rcache_head_time(p, "Date",
-                                      resp->date == -1 ? resp->now
-                                                       : resp->date);
+    if ((r->headers_out.date == NULL || r->headers_out.date->hash == 0)
+        && rcache_response_dated(resp, &dated) != RCACHE_OK)
+    {
+        p = ngx_http_rcache_head_time(p, "Date", resp->date);
     }
 
     p = ngx_http_rcache_head_headers(r, resp, p);
@@ -310,9 +310,10 @@ ngx_http_rcache_head_line(u_char *p, ngx_str_t *name, ngx_str_t *value)
 ngx_int_t
 ngx_http_rcache_head_restore(ngx_http_request_t *r, rcache_entry_t *entry)
 {
-    int            rc;
-    rcache_str_t   line, name, value;
-    rcache_head_t  h;
+    int               rc;
+    rcache_str_t      line, name, value;
+    rcache_head_t     h;
+    ngx_table_elt_t  *date;
 
     if (rcache_head_status(&h, &entry->head, &line) != RCACHE_OK
         || ngx_atoi(line.data, 3) != (ngx_int_t) entry->status
@@ -330,6 +331,15 @@ ngx_http_rcache_head_restore(ngx_http_request_t *r, rcache_entry_t *entry)
         r->headers_out.status_line = line;
     }
 
+    /* its place is the first one, if no line is found to be it */
+
+    date = ngx_list_push(&r->headers_out.headers);
+    if (date == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(date, sizeof(ngx_table_elt_t));
+
     for ( ;; ) {
         rc = rcache_head_next(&h, &name, &value);
 
@@ -344,6 +354,12 @@ ngx_http_rcache_head_restore(ngx_http_request_t *r, rcache_entry_t *entry)
         if (ngx_http_rcache_restore_line(r, &name, &value) != NGX_OK) {
             return NGX_ERROR;
         }
+    }
+
+    if (r->headers_out.date == NULL
+        && ngx_http_rcache_restore_date(r, date, entry) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     /* RFC 9110, 8.6: none in a 204 */
@@ -395,6 +411,28 @@ ngx_http_rcache_restore_line(ngx_http_request_t *r, rcache_str_t *name,
             return hh->handler(r, h, hh->offset);
         }
     }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_restore_date(ngx_http_request_t *r, ngx_table_elt_t *h,
+    rcache_entry_t *entry)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(r->pool, RCACHE_DATE_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+    ngx_str_set(&h->key, "Date");
+    h->value.data = p;
+    h->value.len = rcache_date_write(p, rcache_entry_date(entry)) - p;
+
+    r->headers_out.date = h;
 
     return NGX_OK;
 }

@@ -298,9 +298,9 @@ ngx_http_rcache_remember(ngx_http_rcache_ctx_t *ctx, ngx_str_t *value)
     ctx->seen_generation.data = p;
     ctx->seen_generation.len = 0;
 
-    if (value->len >= RCACHE_ENTRY_FIXED) {
+    if (value->len >= RCACHE_ENTRY_GENERATION + 4) {
         ctx->seen_generation.len = 4;
-        ngx_memcpy(p, value->data + RCACHE_ENTRY_FIXED - 4, 4);
+        ngx_memcpy(p, value->data + RCACHE_ENTRY_GENERATION, 4);
     }
 }
 

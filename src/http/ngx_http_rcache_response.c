@@ -33,6 +33,11 @@ ngx_http_rcache_response_init(ngx_http_request_t *r,
     resp->revalidate = rlcf->revalidate;
     resp->stale = rlcf->client_control;
 
+    /* see ngx_http_rcache_own_ranges() */
+
+    resp->ranges = (status == NGX_HTTP_OK
+                    && (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD)));
+
     if (rlcf->targets) {
         rcache_response_targets(resp, rlcf->targets->elts,
                                 rlcf->targets->nelts);
@@ -261,6 +266,7 @@ ngx_http_rcache_entry_init(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     entry->lifetime = rcache_jitter(fresh->lifetime, (uint32_t) rlcf->jitter,
                                     &ctx->key, entry->created);
     entry->age = (uint32_t) fresh->age;
+    (void) rcache_response_dated(resp, &entry->dated);
     entry->fetch = (uint32_t) delay;
     entry->flags = fresh->flags
                    | (fresh->source << RCACHE_ENTRY_LIFETIME_SHIFT)

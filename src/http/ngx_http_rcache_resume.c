@@ -35,7 +35,6 @@ struct ngx_http_rcache_resume_s {
     rcache_str_t            etag;
     rcache_str_t            last_modified;
     rcache_str_t            encoding;
-    rcache_str_t            date;
 
     uint64_t                first;
     uint64_t                end;        /* the byte behind the last one */
@@ -50,7 +49,7 @@ struct ngx_http_rcache_resume_s {
 static ngx_uint_t ngx_http_rcache_resumable(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_resume_validators(
-    ngx_http_rcache_resume_t *resume, rcache_str_t *head);
+    ngx_http_rcache_resume_t *resume, rcache_entry_t *entry);
 static rcache_str_t *ngx_http_rcache_resume_if_range(
     ngx_http_rcache_resume_t *resume);
 static ngx_int_t ngx_http_rcache_resume_clone(ngx_http_request_t *r,
@@ -85,7 +84,7 @@ ngx_http_rcache_resume_create(ngx_http_request_t *r,
 
     resume->ctx = ctx;
 
-    if (ngx_http_rcache_resume_validators(resume, &ctx->entry.head) != NGX_OK
+    if (ngx_http_rcache_resume_validators(resume, &ctx->entry) != NGX_OK
         || ngx_http_rcache_fallback_try(r, ctx) != NGX_OK)
     {
         return NGX_DECLINED;
@@ -143,17 +142,21 @@ ngx_http_rcache_resumable(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
 static ngx_int_t
 ngx_http_rcache_resume_validators(ngx_http_rcache_resume_t *resume,
-    rcache_str_t *head)
+    rcache_entry_t *entry)
 {
+    u_char                date[RCACHE_DATE_LEN];
     ngx_uint_t            n;
     rcache_str_t          line, name, value;
     rcache_head_t         h;
     rcache_validators_t   v;
     rcache_conditional_t  c;
 
-    if (rcache_head_status(&h, head, &line) != RCACHE_OK) {
+    if (rcache_head_status(&h, &entry->head, &line) != RCACHE_OK) {
         return NGX_DECLINED;
     }
+
+    v.date.data = date;
+    v.date.len = rcache_date_write(date, rcache_entry_date(entry)) - date;
 
     n = 0;
 
@@ -170,7 +173,7 @@ ngx_http_rcache_resume_validators(ngx_http_rcache_resume_t *resume,
             resume->encoding = value;
 
         } else if (rcache_str_is(&name, "Date")) {
-            resume->date = value;
+            v.date = value;
         }
     }
 
@@ -182,7 +185,6 @@ ngx_http_rcache_resume_validators(ngx_http_rcache_resume_t *resume,
 
     v.etag = resume->etag;
     v.last_modified = resume->last_modified;
-    v.date = resume->date;
 
     rcache_conditional_init(&c);
 

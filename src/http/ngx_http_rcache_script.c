@@ -76,8 +76,8 @@ static ngx_str_t  ngx_http_rcache_script_leave = ngx_string(
  */
 
 #define NGX_HTTP_RCACHE_SCRIPT_OLD                                            \
-    "local o=redis.pcall('GETRANGE',KEYS[1],0,103) "                          \
-    "if type(o)~='string' or (o:byte(57) or 0)%128<64 then o=nil end "
+    "local o=redis.pcall('GETRANGE',KEYS[1],0,79) "                           \
+    "if type(o)~='string' or (o:byte(49) or 0)%128<64 then o=nil end "
 
 
 /*
@@ -101,7 +101,7 @@ static ngx_str_t  ngx_http_rcache_script_store = ngx_string(
     "if ARGV[1]~='*' then "
       "if l then if l~=ARGV[1] then return 0 end "
       "elseif redis.call('GETRANGE',KEYS[1],8,15)~=ARGV[2] then return 0 end "
-      "if m and redis.call('GETRANGE',m,84,87)~=ARGV[6] then return 0 end "
+      "if m and redis.call('GETRANGE',m,64,67)~=ARGV[6] then return 0 end "
     "end "
     "if ARGV[5]~='0' then "
       "local e=redis.call('GET',KEYS[1]) "

@@ -65,7 +65,7 @@ ngx_http_rcache_variant_seen(ngx_http_rcache_ctx_t *ctx,
     bits = ngx_http_rcache_variant_bit(ctx);
 
     marker->age |= (uint32_t) bits;
-    marker->fetch |= (uint32_t) (bits >> 32);
+    marker->dated |= (int32_t) (bits >> 32);
 }
 
 
@@ -75,7 +75,7 @@ ngx_http_rcache_variants_many(ngx_http_rcache_ctx_t *ctx, ngx_uint_t max)
     uint64_t    bits;
     ngx_uint_t  n;
 
-    bits = ctx->marker->age | (uint64_t) ctx->marker->fetch << 32;
+    bits = ctx->marker->age | (uint64_t) (uint32_t) ctx->marker->dated << 32;
 
     if (bits & ngx_http_rcache_variant_bit(ctx)) {
 

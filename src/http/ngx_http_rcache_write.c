@@ -383,7 +383,7 @@ ngx_http_rcache_write_marker(ngx_http_rcache_ctx_t *ctx,
 
     if (ctx->marker && ctx->marker->generation == entry->generation) {
         marker.age = ctx->marker->age;
-        marker.fetch = ctx->marker->fetch;
+        marker.dated = ctx->marker->dated;
 
         left = ctx->marker->created + ctx->marker->lifetime - now;
         store->marker_ttl = ngx_max(store->ttl, left);

@@ -16,6 +16,7 @@
 
 #include "fuzz.h"
 
+#include "rcache_date.h"
 #include "rcache_entry.h"
 
 
@@ -24,6 +25,12 @@
 #define MODE_MAGIC   0x04        /* magic, version, length of fixed part */
 #define MODE_STATUS  0x08        /* the status is that of the head */
 #define MODE_KEY     0x10        /* it is asked for with its own key */
+
+
+/* blocks that are there if they have something to say */
+
+#define FOUND  (uint32_t) (RCACHE_ENTRY_VARIES|RCACHE_ENTRY_AGED              \
+                           |RCACHE_ENTRY_WINDOWS)
 
 
 static uint64_t
@@ -51,27 +58,79 @@ put(u_char *p, uint64_t n, size_t bytes)
 }
 
 
+/* where the block of names is, if it is there */
+
+static size_t
+varies(const u_char *p)
+{
+    uint64_t  flags;
+
+    flags = get(p + 48, 4);
+
+    return RCACHE_ENTRY_FIXED
+           + (flags & RCACHE_ENTRY_SEGMENTED ? RCACHE_SEGMENTS_BLOCK : 0)
+           + (flags & RCACHE_ENTRY_CODED ? RCACHE_CODING_BLOCK : 0);
+}
+
+
+/* the length of the fixed part, from the flags and the number of tags */
+
+static size_t
+blocks(const u_char *p, size_t size)
+{
+    size_t    len;
+    uint64_t  flags;
+
+    flags = get(p + 48, 4);
+    len = varies(p);
+
+    len += flags & RCACHE_ENTRY_VARIES ? RCACHE_VARIES_BLOCK : 0;
+    len += flags & RCACHE_ENTRY_AGED ? RCACHE_AGED_BLOCK : 0;
+    len += flags & RCACHE_ENTRY_WINDOWS ? 8 : 0;
+
+    if ((flags & RCACHE_ENTRY_TAGS) && len + 2 <= size) {
+        len += 2 + get(p + len, 2) * RCACHE_TAG_SIZE;
+    }
+
+    len += flags & RCACHE_ENTRY_POSITION ? 8 : 0;
+    len += flags & RCACHE_ENTRY_SIGNED ? RCACHE_SIGN_BLOCK : 0;
+
+    return len;
+}
+
+
 static void
 lie(u_char *p, size_t size, unsigned mode, rcache_str_t *key)
 {
-    uint64_t  fixed, klen, hlen, before, body;
+    uint64_t  fixed, klen, hlen, vlen, before, body, at;
 
     if (size < RCACHE_ENTRY_FIXED) {
         return;
     }
 
     if (mode & MODE_MAGIC) {
-        memcpy(p, "RPC\x01", 4);
-        put(p + 4, RCACHE_ENTRY_FIXED, 2);
+        memcpy(p, "RPC\x02", 4);
+        put(p + 4, blocks(p, size), 2);
     }
 
     fixed = get(p + 4, 2);
-    klen = get(p + 60, 4);
-    hlen = get(p + 64, 4);
+    klen = get(p + 56, 4);
+    hlen = get(p + 60, 4);
+    vlen = 0;
+
+    if (get(p + 48, 4) & RCACHE_ENTRY_VARIES) {
+        at = varies(p);
+
+        if (at + RCACHE_VARIES_BLOCK > size) {
+            return;
+        }
+
+        vlen = get(p + at + 4, 4) + get(p + at + 8, 4);
+    }
 
     /* all of them are small, they cannot overflow 64 bits */
 
-    before = fixed + klen + get(p + 68, 4) + get(p + 72, 4);
+    before = fixed + klen + vlen;
     body = before + hlen;
 
     if (fixed < RCACHE_ENTRY_FIXED || body > size) {
@@ -141,6 +200,11 @@ check_again(rcache_entry_t *e, const u_char *p, size_t size)
     size_t           len;
     rcache_entry_t   d;
 
+    /* decode knows of none */
+
+    e->secret.data = (u_char *) "any secret";
+    e->secret.len = 10;
+
     len = rcache_entry_size(e);
     copy = malloc(len + e->body.len);
     fuzz_assert(copy);
@@ -156,8 +220,10 @@ check_again(rcache_entry_t *e, const u_char *p, size_t size)
 
     fuzz_assert(rcache_entry_decode(&d, copy, len, &e->key) == RCACHE_OK);
     fuzz_assert(d.created == e->created && d.lifetime == e->lifetime
-                && d.age == e->age && d.fetch == e->fetch
-                && d.flags == e->flags && d.status == e->status
+                && d.age == e->age && d.dated == e->dated
+                && d.fetch == e->fetch && d.generation == e->generation
+                && (d.flags & ~FOUND) == (e->flags & ~FOUND)
+                && d.status == e->status
                 && d.body_sum == e->body_sum && d.body_len == e->body_len);
     fuzz_assert(d.head.len == e->head.len && d.body.len == e->body.len);
     fuzz_assert(d.stale_if_error == e->stale_if_error
@@ -167,9 +233,14 @@ check_again(rcache_entry_t *e, const u_char *p, size_t size)
     fuzz_assert(rcache_entry_is(&d, &e->vary, &e->variant)
                 == !(e->flags & RCACHE_ENTRY_VARY));
 
-    /* unless there was something that this version does not know */
+    /*
+     * unless there was a block that says nothing, what this version does not
+     * know, or a signature
+     */
 
-    if (get(p + 4, 2) == RCACHE_ENTRY_FIXED && get(p + 84, 4) == 0) {
+    if (d.flags == e->flags && get(p + 4, 2) == blocks(p, size)
+        && !(e->flags & (RCACHE_ENTRY_SIGNED|RCACHE_ENTRY_CODED)))
+    {
         fuzz_assert(len == size && memcmp(copy, p, size) == 0);
     }
 
@@ -182,6 +253,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     int              rc;
     u_char          *p;
+    u_char           date[RCACHE_DATE_LEN];
     int64_t          age, now;
     unsigned         mode;
     rcache_str_t     key;
@@ -247,12 +319,17 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (e.flags & RCACHE_ENTRY_VARY) {
         fuzz_assert(e.status == 0 && e.head.len == 0 && e.body.len == 0);
+        fuzz_assert(get(p + RCACHE_ENTRY_GENERATION, 4) == e.generation);
 
     } else {
         fuzz_assert(e.status >= 200 && e.status <= 599);
     }
     fuzz_assert(e.key.len == key.len
                 && memcmp(e.key.data, key.data, key.len) == 0);
+
+    (void) rcache_date_write(date, rcache_entry_date(&e));
+    fuzz_assert(rcache_date_parse(date, RCACHE_DATE_LEN, now / 1000)
+                != RCACHE_ERROR);
 
     age = rcache_entry_age(&e, now);
     fuzz_assert(age >= e.age);

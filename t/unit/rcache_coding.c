@@ -133,7 +133,7 @@ an_entry_says_how_it_is_coded(void **state)
     c.length = 12345;
 
     p = entry(&c, 0, &len);
-    assert_memory_equal(p + 88, block, 16);
+    assert_memory_equal(p + 64, block, 16);
     assert_int_equal(rcache_entry_decode(&d, p, len, &key), RCACHE_OK);
     assert_int_equal(d.coding.coding, RCACHE_CODING_ZSTD);
     assert_int_equal(d.coding.length, 12345);
@@ -191,8 +191,8 @@ an_entry_says_how_its_segments_are_coded(void **state)
     c.length = 10000;
 
     p = entry_segmented(&c, &len);
-    assert_int_equal(p[4], 88 + 32);
-    assert_memory_equal(p + 88, blocks, 32);
+    assert_int_equal(p[4], 64 + 32);
+    assert_memory_equal(p + 64, blocks, 32);
     assert_int_equal(rcache_entry_decode(&d, p, len, &key), RCACHE_OK);
     assert_int_equal(d.body_len, 10000);
     assert_int_equal(d.body.len, 0);

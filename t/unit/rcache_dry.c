@@ -124,12 +124,12 @@ sizes(void **state)
     n = rcache_dry_size(&e, 1000, 24, 4096, 0);
     assert_int_equal(n,
                      rcache_dry_string(24 + 3 + RCACHE_VARIANT_HASH)
-                     + rcache_dry_string(RCACHE_ENTRY_FIXED + 20 + 100 + 16
-                                         + 1000)
+                     + rcache_dry_string(RCACHE_ENTRY_FIXED + 12 + 20 + 100
+                                         + 16 + 1000)
                      + RCACHE_DRY_OVERHEAD);
     assert_int_equal(rcache_dry_size(&e, 1000, 24, 4096, 1) - n,
                      rcache_dry_string(24)
-                     + rcache_dry_string(RCACHE_ENTRY_FIXED + 20 + 6)
+                     + rcache_dry_string(RCACHE_ENTRY_FIXED + 12 + 8 + 20 + 6)
                      + RCACHE_DRY_OVERHEAD);
 
     assert_int_equal(rcache_dry_size(&e, UINT64_MAX / 2, 24, 4096, 0),

@@ -22,7 +22,6 @@ entry(void)
 
     e.created = 1700000000123;
     e.lifetime = 60000;
-    e.age = 7;
     e.fetch = 105;
     e.flags = RCACHE_ENTRY_SHARED;
     e.status = 200;
@@ -31,6 +30,36 @@ entry(void)
     e.body = unit_str("hello, world");
     e.body_len = e.body.len;
     e.body_sum = rcache_sum(e.body.data, e.body.len);
+
+    return e;
+}
+
+
+/* with all that may be there beside that, but segments */
+
+static rcache_entry_t
+full(void)
+{
+    rcache_entry_t  e;
+
+    e = entry();
+
+    e.flags |= RCACHE_ENTRY_CODED|RCACHE_ENTRY_TAGS|RCACHE_ENTRY_POSITION
+               |RCACHE_ENTRY_SIGNED;
+    e.coding.coding = RCACHE_CODING_GZIP;
+    e.coding.length = 1000;
+    e.generation = 0x01020304;
+    e.vary = unit_str("accept,b");
+    e.variant = unit_str("accept\nb:1\n");
+    e.age = 7;
+    e.dated = -3;
+    e.stale_while_revalidate = 30;
+    e.stale_if_error = 86400;
+    e.tags = unit_str("12345678abcdefgh");
+    e.position = 0x1122334455667788;
+    e.secret = unit_str("a secret of more than 16 bytes");
+    assert_int_equal(rcache_digest(e.digest, e.body.data, e.body.len),
+                     RCACHE_OK);
 
     return e;
 }
@@ -151,8 +180,10 @@ round_trip_of_extremes(void **state)
     e.created = INT64_MAX;
     e.lifetime = INT64_MAX;
     e.age = UINT32_MAX;
+    e.dated = INT32_MIN;
     e.fetch = UINT32_MAX;
     e.flags = UINT32_MAX & ~(uint32_t) (RCACHE_ENTRY_VARY
+                                         |RCACHE_ENTRY_VARIES
                                          |RCACHE_ENTRY_STORED);
     e.stale_while_revalidate = UINT32_MAX;
     e.stale_if_error = UINT32_MAX;
@@ -170,6 +201,8 @@ round_trip_of_extremes(void **state)
     assert_int_equal(d.created, INT64_MAX);
     assert_int_equal(d.lifetime, INT64_MAX);
     assert_int_equal(d.age, UINT32_MAX);
+    assert_int_equal(d.dated, INT32_MIN);
+    assert_true(rcache_entry_date(&d) == INT64_MAX / 1000 - INT32_MIN);
     assert_int_equal(d.fetch, UINT32_MAX);
     assert_int_equal(d.flags, e.flags);
     assert_int_equal(d.stale_while_revalidate, UINT32_MAX);
@@ -188,51 +221,32 @@ round_trip_of_extremes(void **state)
 static void
 layout_is_the_public_contract(void **state)
 {
-    u_char          *p;
-    u_char          *q;
-    u_char           expected[256];
+    u_char          *p, *q;
+    u_char           expected[512];
     size_t           len, body;
     rcache_entry_t   e;
 
     (void) state;
 
-    e = entry();
-    e.vary = unit_str("accept,b");
-    e.variant = unit_str("accept\nb:1\n");
-    e.stale_while_revalidate = 30;
-    e.stale_if_error = 86400;
+    /* the least that there can be */
 
+    e = entry();
     p = store(&e, &len);
 
-    body = 88 + sizeof(KEY) - 1 + 8 + 11 + sizeof(HEAD) - 1;
-    assert_true(body + 12 <= sizeof(expected));
+    body = 64 + sizeof(KEY) - 1 + sizeof(HEAD) - 1;
 
-    memcpy(expected, "RPC\x01", 4);
-    put(expected + 4, 88, 2);
+    memcpy(expected, "RPC\x02", 4);
+    put(expected + 4, 64, 2);
     put(expected + 6, 200, 2);
     put(expected + 16, rcache_sum((u_char *) "hello, world", 12), 8);
     put(expected + 24, 1700000000123, 8);
     put(expected + 32, 60000, 8);
     put(expected + 40, 12, 8);
-    put(expected + 48, 7, 4);
+    put(expected + 48, 1, 4);
     put(expected + 52, 105, 4);
-    put(expected + 56, 1, 4);
-    put(expected + 60, sizeof(KEY) - 1, 4);
-    put(expected + 64, sizeof(HEAD) - 1, 4);
-    put(expected + 68, 8, 4);
-    put(expected + 72, 11, 4);
-    put(expected + 76, 30, 4);
-    put(expected + 80, 86400, 4);
-    put(expected + 84, 0, 4);
-
-    q = expected + 88;
-    memcpy(q, KEY, sizeof(KEY) - 1);
-    q += sizeof(KEY) - 1;
-    memcpy(q, "accept,b", 8);
-    q += 8;
-    memcpy(q, "accept\nb:1\n", 11);
-    q += 11;
-    memcpy(q, HEAD, sizeof(HEAD) - 1);
+    put(expected + 56, sizeof(KEY) - 1, 4);
+    put(expected + 60, sizeof(HEAD) - 1, 4);
+    memcpy(expected + 64, KEY HEAD, sizeof(KEY HEAD) - 1);
     memcpy(expected + body, "hello, world", 12);
     fix(expected, body);
 
@@ -240,6 +254,188 @@ layout_is_the_public_contract(void **state)
     assert_memory_equal(p, expected, len);
 
     free(p);
+
+    /* all of the blocks, and what is behind them */
+
+    e = full();
+    e.flags &= ~(uint32_t) RCACHE_ENTRY_SIGNED;
+    p = store(&e, &len);
+
+    put(expected + 4, 64 + 16 + 12 + 8 + 8 + 18 + 8, 2);
+    put(expected + 48, 1 | 0x80 | 0x8000 | 0x10000 | 0x20000 | 0x0100 | 0x0200,
+        4);
+
+    q = expected + 64;
+    put(q, RCACHE_CODING_GZIP, 8);
+    put(q + 8, 1000, 8);
+    put(q + 16, 0x01020304, 4);
+    put(q + 20, 8, 4);
+    put(q + 24, 11, 4);
+    put(q + 28, 7, 4);
+    put(q + 32, 0xfffffffd, 4);
+    put(q + 36, 30, 4);
+    put(q + 40, 86400, 4);
+    memcpy(q + 44, "\2\0" "12345678abcdefgh"
+                   "\x88\x77\x66\x55\x44\x33\x22\x11", 26);
+    memcpy(q + 70, KEY "accept,b" "accept\nb:1\n" HEAD,
+           sizeof(KEY "accept,b" "accept\nb:1\n" HEAD) - 1);
+
+    body = 64 + 70 + sizeof(KEY "accept,b" "accept\nb:1\n" HEAD) - 1;
+    assert_true(body + 12 <= sizeof(expected));
+    memcpy(expected + body, "hello, world", 12);
+    fix(expected, body);
+
+    assert_int_equal(len, body + 12);
+    assert_memory_equal(p, expected, len);
+
+    free(p);
+}
+
+
+/* each block that encode finds a use for, there and not there */
+
+static void
+blocks_for_what_is_not_nothing(void **state)
+{
+    u_char          *p;
+    size_t           len, least, more;
+    unsigned         n, there;
+    rcache_entry_t   e, d;
+
+    static const struct {
+        uint32_t  flag;
+        size_t    size;
+    } block[] = {
+        { RCACHE_ENTRY_VARIES, 12 },       /* 0: with a generation alone */
+        { RCACHE_ENTRY_VARIES, 12 + 2 },   /* 1: with names and a variant */
+        { RCACHE_ENTRY_AGED, 8 },          /* 2, 3: each of its two */
+        { RCACHE_ENTRY_AGED, 8 },
+        { RCACHE_ENTRY_WINDOWS, 8 },       /* 4, 5: each of its two */
+        { RCACHE_ENTRY_WINDOWS, 8 }
+    };
+
+    (void) state;
+
+    e = entry();
+    p = store(&e, &least);
+    free(p);
+
+    for (there = 0; there < 64; there++) {
+        e = entry();
+
+        /* what the flags say does not count, nor what they do not say */
+
+        e.flags |= (there & 1) ? 0 : RCACHE_ENTRY_VARIES|RCACHE_ENTRY_AGED
+                                     |RCACHE_ENTRY_WINDOWS;
+
+        e.generation = (there & 1) ? 5 : 0;
+        e.vary = (there & 2) ? unit_str("a") : unit_str("");
+        e.variant = (there & 2) ? unit_str("\n") : unit_str("");
+        e.age = (there & 4) ? 1 : 0;
+        e.dated = (there & 8) ? -1 : 0;
+        e.stale_while_revalidate = (there & 16) ? 1 : 0;
+        e.stale_if_error = (there & 32) ? 1 : 0;
+
+        p = store(&e, &len);
+
+        for (more = 0, n = 0; n < 6; n++) {
+
+            if (!(there & 1 << n)) {
+                continue;
+            }
+
+            more += block[n].size;
+
+            if (n % 2 && (there & 1 << (n - 1))) {
+
+                /* the same block */
+
+                more -= block[n - 1].size;
+            }
+        }
+
+        assert_int_equal(len, least + more);
+
+        memset(&d, 0x5a, sizeof(d));
+        assert_int_equal(rcache_entry_decode(&d, p, len, &e.key), RCACHE_OK);
+
+        for (n = 0; n < 6; n += 2) {
+            assert_int_equal((d.flags & block[n].flag) != 0,
+                             (there >> n & 3) != 0);
+        }
+
+        assert_int_equal(d.generation, e.generation);
+        assert_int_equal(d.vary.len, e.vary.len);
+        assert_int_equal(d.variant.len, e.variant.len);
+        assert_int_equal(d.age, e.age);
+        assert_int_equal(d.dated, e.dated);
+        assert_int_equal(d.stale_while_revalidate, e.stale_while_revalidate);
+        assert_int_equal(d.stale_if_error, e.stale_if_error);
+        unit_assert_str(d.head, HEAD);
+        unit_assert_str(d.body, "hello, world");
+
+        free(p);
+    }
+}
+
+
+/* others may write a block that says nothing */
+
+static void
+blocks_that_say_nothing(void **state)
+{
+    u_char          *p, *q;
+    size_t           len, body;
+    rcache_str_t     key;
+    rcache_entry_t   e, d;
+
+    (void) state;
+
+    e = entry();
+    key = e.key;
+    p = store(&e, &len);
+    body = rcache_entry_size(&e) + 12 + 8 + 8;
+
+    q = calloc(1, len + 12 + 8 + 8);
+    assert_non_null(q);
+
+    memcpy(q, p, 64);
+    memcpy(q + 64 + 12 + 8 + 8, p + 64, len - 64);
+    put(q + 4, 64 + 12 + 8 + 8, 2);
+    put(q + 48, RCACHE_ENTRY_VARIES|RCACHE_ENTRY_AGED|RCACHE_ENTRY_WINDOWS, 4);
+    fix(q, body);
+
+    assert_int_equal(rcache_entry_decode(&d, q, len + 12 + 8 + 8, &key),
+                     RCACHE_OK);
+    assert_int_equal(d.age, 0);
+    unit_assert_str(d.body, "hello, world");
+
+    free(p);
+    free(q);
+}
+
+
+/* Date is the time of the response, less what the block says */
+
+static void
+date(void **state)
+{
+    rcache_entry_t  e;
+
+    (void) state;
+
+    e = entry();
+    assert_true(rcache_entry_date(&e) == 1700000000);
+
+    e.dated = 2;
+    assert_true(rcache_entry_date(&e) == 1699999998);
+
+    e.dated = -1;
+    e.created += 876;
+    assert_true(rcache_entry_date(&e) == 1700000001);
+
+    e.created++;
+    assert_true(rcache_entry_date(&e) == 1700000002);
 }
 
 
@@ -251,6 +447,16 @@ cut_short_or_longer(void **state)
     rcache_entry_t   e;
 
     (void) state;
+
+    e = full();
+    p = store(&e, &len);
+    assert_int_equal(decode(p, len, KEY), RCACHE_OK);
+
+    for (n = 0; n < len; n++) {
+        assert_int_equal(decode(p, n, KEY), RCACHE_ENTRY_CORRUPT);
+    }
+
+    free(p);
 
     e = entry();
     p = store(&e, &len);
@@ -283,7 +489,7 @@ every_bit_flipped(void **state)
 
     (void) state;
 
-    e = entry();
+    e = full();
     p = store(&e, &len);
 
     for (n = 0; n < len * 8; n++) {
@@ -319,8 +525,14 @@ other_version(void **state)
     e = entry();
     p = store(&e, &len);
 
-    p[3] = 2;
+    p[3] = 3;
     assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_VERSIONED);
+
+    /* the one before, with a fixed part of 88 bytes, is not read */
+
+    p[3] = 1;
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_VERSIONED);
+    assert_int_equal(rcache_entry_peek(&e, p, len), RCACHE_DECLINED);
 
     /* a later version may have a shorter fixed part */
 
@@ -402,11 +614,11 @@ lengths_that_lie(void **state)
         int  at;
         int  bytes;
     } lengths[] = {
-        { 4, 2 }, { 40, 8 }, { 60, 4 }, { 64, 4 }
+        { 4, 2 }, { 40, 8 }, { 56, 4 }, { 60, 4 }
     };
 
     static const uint64_t  lies[] = {
-        0, 1, 71, 73, 2000, 0x7fff, 0xffff, 0x7fffffff, 0x80000000,
+        0, 1, 63, 65, 2000, 0x7fff, 0xffff, 0x7fffffff, 0x80000000,
         0xfffffffe, 0xffffffff, 0x7fffffffffffffff, 0x8000000000000000,
         0xfffffffffffffffe, 0xffffffffffffffff
     };
@@ -451,14 +663,14 @@ lengths_that_lie_and_wrap_around(void **state)
     e = entry();
 
     p = store(&e, &len);
-    put(p + 60, 0xffffffff, 4);
-    put(p + 40, (uint64_t) len - 72 - 0xffffffff - e.head.len, 8);
+    put(p + 56, 0xffffffff, 4);
+    put(p + 40, (uint64_t) len - 64 - 0xffffffff - e.head.len, 8);
     assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
     free(p);
 
     p = store(&e, &len);
-    put(p + 64, RCACHE_HEAD_MAX, 4);
-    put(p + 40, (uint64_t) len - 72 - e.key.len - RCACHE_HEAD_MAX, 8);
+    put(p + 60, RCACHE_HEAD_MAX, 4);
+    put(p + 40, (uint64_t) len - 64 - e.key.len - RCACHE_HEAD_MAX, 8);
     assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
     free(p);
 
@@ -484,14 +696,14 @@ lengths_that_lie_and_add_up(void **state)
     e = entry();
 
     p = store(&e, &len);
-    put(p + 60, e.key.len - 1, 4);
-    put(p + 64, e.head.len + 1, 4);
+    put(p + 56, e.key.len - 1, 4);
+    put(p + 60, e.head.len + 1, 4);
     fix(p, rcache_entry_size(&e));
     assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
     free(p);
 
     p = store(&e, &len);
-    put(p + 64, e.head.len - 1, 4);
+    put(p + 60, e.head.len - 1, 4);
     put(p + 40, e.body.len + 1, 8);
     fix(p, rcache_entry_size(&e) - 1);
     assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
@@ -580,7 +792,8 @@ values_out_of_range(void **state)
         { 6, 2, 65535 },
         { 24, 8, 0x8000000000000000 },           /* created */
         { 24, 8, 0xffffffffffffffff },
-        { 56, 4, RCACHE_ENTRY_VARY },            /* a marker with a head */
+        { 48, 4, RCACHE_ENTRY_VARIES             /* a marker with a head */
+                 |RCACHE_ENTRY_VARY },
         { 68, 4, 1 },                            /* names: "H" */
         { 72, 4, 1 },                            /* a variant of nothing */
         { 68, 4, 0xffffffff },
@@ -590,10 +803,13 @@ values_out_of_range(void **state)
     (void) state;
 
     e = entry();
+    e.generation = 1;
     body = rcache_entry_size(&e);
 
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         p = store(&e, &len);
+
+        assert_int_equal(decode(p, len, KEY), RCACHE_OK);
 
         put(p + bad[i].at, bad[i].value, bad[i].bytes);
         fix(p, body);
@@ -625,12 +841,11 @@ longer_fixed_part_is_skipped(void **state)
     q = malloc(len + 16);
     assert_non_null(q);
 
-    memcpy(q, p, 88);
-    memset(q + 88, 0xee, 16);
-    memcpy(q + 104, p + 88, len - 88);
+    memcpy(q, p, 64);
+    memset(q + 64, 0xee, 16);
+    memcpy(q + 80, p + 64, len - 64);
 
-    put(q + 4, 104, 2);
-    put(q + 84, 0x12345678, 4);                  /* reserved, ignored */
+    put(q + 4, 80, 2);
     fix(q, body);
 
     assert_int_equal(rcache_entry_decode(&d, q, len + 16, &key), RCACHE_OK);
@@ -731,6 +946,27 @@ rfc9111_4_1_marker_and_variants(void **state)
     assert_false(rcache_entry_is(&d, &names, &none));
     assert_false(rcache_entry_is(&d, &none, &none));
     free(p);
+
+    /* its generation is where a script looks for it, whatever else it has */
+
+    e.generation = 0x12345678;
+    e.age = 1;
+    e.flags |= RCACHE_ENTRY_POSITION;
+
+    p = store(&e, &len);
+    assert_memory_equal(p + RCACHE_ENTRY_GENERATION, "\x78\x56\x34\x12", 4);
+    assert_int_equal(decode(p, len, KEY), RCACHE_OK);
+    free(p);
+
+    e.flags = RCACHE_ENTRY_VARY|RCACHE_ENTRY_CODED;
+    e.coding.coding = RCACHE_CODING_GZIP;
+    e.coding.length = 1;
+
+    p = store(&e, &len);
+    assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
+    free(p);
+
+    e.flags = RCACHE_ENTRY_VARY;
 
     /* not sorted */
 
@@ -898,10 +1134,10 @@ blocks(void **state)
 
     p = store(&e, &len);
 
-    assert_int_equal(p[4] | p[5] << 8, 88 + 2 + 16 + 8);
-    assert_memory_equal(p + 88, "\2\0" "12345678abcdefgh"
+    assert_int_equal(p[4] | p[5] << 8, 64 + 2 + 16 + 8);
+    assert_memory_equal(p + 64, "\2\0" "12345678abcdefgh"
                                 "\x88\x77\x66\x55\x44\x33\x22\x11", 26);
-    assert_memory_equal(p + 88 + 26, KEY, sizeof(KEY) - 1);
+    assert_memory_equal(p + 64 + 26, KEY, sizeof(KEY) - 1);
 
     assert_int_equal(rcache_entry_decode(&d, p, len, &e.key), RCACHE_OK);
     unit_assert_str(d.tags, "12345678abcdefgh");
@@ -912,12 +1148,12 @@ blocks(void **state)
 
     n = rcache_entry_size(&e);
 
-    p[88] = 3;
+    p[64] = 3;
     fix(p, n);
     assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
 
-    p[88] = 0xff;
-    p[89] = 0xff;
+    p[64] = 0xff;
+    p[65] = 0xff;
     fix(p, n);
     assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
 
@@ -946,11 +1182,11 @@ blocks(void **state)
 
     /* the flag is there, but no block */
 
-    p[57] = 1;
+    p[49] = 1;
     fix(p, rcache_entry_size(&e));
     assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
 
-    p[57] = 2;
+    p[49] = 2;
     fix(p, rcache_entry_size(&e));
     assert_int_equal(decode(p, len, KEY), RCACHE_ENTRY_CORRUPT);
 
@@ -997,7 +1233,7 @@ peek(void **state)
         free(copy);
     }
 
-    p[3] = 2;
+    p[3] = 3;
     assert_int_equal(rcache_entry_peek(&d, p, len), RCACHE_DECLINED);
     free(p);
 }
@@ -1095,6 +1331,9 @@ main(void)
         cmocka_unit_test(soften),
         cmocka_unit_test(round_trip_of_extremes),
         cmocka_unit_test(layout_is_the_public_contract),
+        cmocka_unit_test(blocks_for_what_is_not_nothing),
+        cmocka_unit_test(blocks_that_say_nothing),
+        cmocka_unit_test(date),
         cmocka_unit_test(cut_short_or_longer),
         cmocka_unit_test(every_bit_flipped),
         cmocka_unit_test(other_version),

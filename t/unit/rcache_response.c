@@ -1260,6 +1260,86 @@ other_headers_change_nothing(void **state)
 }
 
 
+/* who answers Range says so itself */
+
+static void
+accept_ranges(void **state)
+{
+    rcache_response_t  resp;
+
+    (void) state;
+
+    resp = response(200, "Accept-Ranges: bytes");
+    assert_true(rcache_response_keeps(&resp, &unit_str("Accept-Ranges")));
+
+    resp.ranges = 1;
+    assert_false(rcache_response_keeps(&resp, &unit_str("accept-ranges")));
+    assert_true(rcache_response_keeps(&resp, &unit_str("Accept-Rangez")));
+}
+
+
+/* RFC 9110, 6.6.1: a response that has no Date is dated on arrival */
+
+static void
+rfc9110_6_6_1_dated(void **state)
+{
+    size_t             i;
+    int32_t            dated;
+    rcache_response_t  resp;
+
+    static const struct {
+        const char  *headers;
+        int          rc;
+        int32_t      dated;
+    } t[] = {
+        { "", RCACHE_OK, 0 },
+        { "Date: " AT_NOW, RCACHE_OK, 0 },
+        { "Date: " AT_NOW_M60, RCACHE_OK, 60 },
+        { "Date: " AT_NOW_P60, RCACHE_OK, -60 },
+        { "Date: Tuesday, 14-Nov-23 22:12:20 GMT", RCACHE_OK, 60 },
+        { "Date: " AT_NOW_P60 "\nDate: " AT_NOW_M60, RCACHE_OK, 60 },
+        { "Date: yesterday", RCACHE_OK, 0 },
+        { "Date: Thu, 01 Jan 1970 00:00:00 GMT", RCACHE_OK, NOW },
+        { "Date: Fri, 31 Dec 9999 23:59:59 GMT", RCACHE_DECLINED, 0 },
+
+        /* for this hop, or withheld */
+
+        { "Date: " AT_NOW_M60 "\nConnection: date", RCACHE_OK, 0 },
+        { "Date: " AT_NOW_M60 "\nCache-Control: no-cache=\"date\"",
+          RCACHE_OK, 0 }
+    };
+
+    (void) state;
+
+    for (i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+        resp = response(200, t[i].headers);
+        dated = 0x5a5a5a5a;
+
+        assert_int_equal(rcache_response_dated(&resp, &dated), t[i].rc);
+        assert_int_equal(dated, t[i].dated);
+    }
+
+    /* the first and the last that there are */
+
+    resp = response(200, "");
+
+    resp.date = NOW - (int64_t) INT32_MAX;
+    assert_int_equal(rcache_response_dated(&resp, &dated), RCACHE_OK);
+    assert_int_equal(dated, INT32_MAX);
+
+    resp.date--;
+    assert_int_equal(rcache_response_dated(&resp, &dated), RCACHE_DECLINED);
+
+    resp.date = NOW - (int64_t) INT32_MIN;
+    assert_int_equal(rcache_response_dated(&resp, &dated), RCACHE_OK);
+    assert_int_equal(dated, INT32_MIN);
+
+    resp.date++;
+    assert_int_equal(rcache_response_dated(&resp, &dated), RCACHE_DECLINED);
+    assert_int_equal(dated, 0);
+}
+
+
 int
 main(void)
 {
@@ -1307,7 +1387,9 @@ main(void)
         cmocka_unit_test(rfc9111_3_1_kept),
         cmocka_unit_test(rfc9111_3_1_dropped),
         cmocka_unit_test(rfc9110_7_6_1_named_by_connection),
-        cmocka_unit_test(other_headers_change_nothing)
+        cmocka_unit_test(other_headers_change_nothing),
+        cmocka_unit_test(accept_ranges),
+        cmocka_unit_test(rfc9110_6_6_1_dated)
     };
 
     return cmocka_run_group_tests_name("rcache_response", tests, NULL, NULL);

@@ -429,7 +429,7 @@ an_entry_names_its_segments(void **state)
 
     p = entry(&s, 1000000, &len);
 
-    assert_int_equal(p[4], 88 + 16);
+    assert_int_equal(p[4], 64 + 16);
     assert_int_equal(rcache_entry_decode(&d, p, len, &key), RCACHE_OK);
     assert_int_equal(d.body_len, 1000000);
     assert_int_equal(d.body.len, 0);
@@ -450,12 +450,12 @@ an_entry_names_its_segments(void **state)
 
     /* another number, another id */
 
-    p[100] ^= 1;
+    p[76] ^= 1;
     assert_int_equal(rcache_entry_decode(&d, p, len, &key),
                      RCACHE_ENTRY_CORRUPT);
     assert_int_equal(rcache_entry_segments(&t, p, len), RCACHE_DECLINED);
-    p[100] ^= 1;
-    p[88] ^= 1;
+    p[76] ^= 1;
+    p[64] ^= 1;
     assert_int_equal(rcache_entry_decode(&d, p, len, &key),
                      RCACHE_ENTRY_CORRUPT);
 

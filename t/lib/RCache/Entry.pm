@@ -11,7 +11,9 @@ use Time::HiRes ();
 use RCache::Util qw(wait_for);
 
 my %flag = (shared => 1, no_cache => 2, must_revalidate => 4, heuristic => 8,
-            vary => 16, segmented => 64);
+            vary => 0x10, segmented => 0x40, coded => 0x80, tags => 0x0100,
+            position => 0x0200, private => 0x0400, signed => 0x0800,
+            varies => 0x8000, aged => 0x10000, windows => 0x20000);
 
 
 # The entry under that Redis key; nothing if there is none.
@@ -20,21 +22,34 @@ sub read {
     my ($class, $redis, $key) = @_;
 
     my $value = $redis->get($key) // return;
-    return if ref $value || length $value < 88;
+    return if ref $value || length $value < 64;
 
     my %e;
 
-    @e{qw(magic fixed status sum body_sum created lifetime body_len age fetch
-          flags key_len head_len vary_len variant_len swr sie generation)} =
-        unpack 'a4 v v a8 a8 q< q< Q< V V V V V V V V V V', $value;
+    @e{qw(magic fixed status sum body_sum created lifetime body_len flags
+          fetch key_len head_len)} =
+        unpack 'a4 v v a8 a8 q< q< Q< V V V V', $value;
 
-    my $at = 88;
+    @e{qw(generation vary_len variant_len age dated swr sie)} = (0) x 7;
 
-    if ($e{flags} & $flag{segmented}) {
-        @e{qw(id segment segments)} = unpack 'Q< V V', substr $value, $at, 16;
-        $e{id} = sprintf '%016x', $e{id};
-        $at += 16;
-    }
+    my $at = 64;
+
+    my $block = sub {
+        my ($flag, $format, @names) = @_;
+
+        return if !($e{flags} & $flag{$flag});
+
+        @e{@names} = unpack $format, substr $value, $at;
+        $at += length pack $format, @e{@names};
+    };
+
+    $block->('segmented', 'Q< V V', qw(id segment segments));
+    $block->('coded', 'V V Q<', qw(coding crc plain_len));
+    $block->('varies', 'V V V', qw(generation vary_len variant_len));
+    $block->('aged', 'V l<', qw(age dated));
+    $block->('windows', 'V V', qw(swr sie));
+
+    $e{id} = sprintf '%016x', $e{id} if defined $e{id};
 
     $at = $e{fixed};
 
@@ -57,6 +72,11 @@ sub header {
 
     return $self->{head} =~ /^\Q$name\E:[ ]*(.*?)\r$/mi ? $1 : undef;
 }
+
+
+# Date, in seconds as of time(), of one whose head does not say it.
+
+sub date { return int($_[0]{created} / 1000) - $_[0]{dated} }
 
 
 # When it ceases to be fresh, in seconds as of time().
