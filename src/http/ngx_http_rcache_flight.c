@@ -12,18 +12,10 @@ static ngx_http_rcache_flight_t *ngx_http_rcache_flight_create(
     ngx_http_rcache_ctx_t *ctx);
 static ngx_http_rcache_flight_t *ngx_http_rcache_flight_copy(
     ngx_http_rcache_flight_t *from);
-static void ngx_http_rcache_flight_destroy(ngx_http_rcache_flight_t *flight);
-static ngx_http_rcache_flight_t *ngx_http_rcache_flight_find(
-    ngx_http_rcache_zone_t *zone, ngx_str_t *lock);
-static void ngx_http_rcache_flight_token(ngx_http_rcache_flight_t *flight);
 static void ngx_http_rcache_flight_correct(ngx_http_rcache_flight_t *flight,
     ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_flight_lead(ngx_http_rcache_flight_t *flight,
     ngx_http_rcache_ctx_t *ctx);
-static void ngx_http_rcache_flight_unlist(ngx_http_rcache_flight_t *flight);
-static void ngx_http_rcache_flight_quiet(ngx_http_rcache_flight_t *flight);
-static void ngx_http_rcache_flight_hush(ngx_http_rcache_flight_t *flight);
-static void ngx_http_rcache_flight_event(ngx_event_t *ev);
 
 
 void
@@ -379,7 +371,7 @@ ngx_http_rcache_flight_copy(ngx_http_rcache_flight_t *from)
 }
 
 
-static void
+void
 ngx_http_rcache_flight_destroy(ngx_http_rcache_flight_t *flight)
 {
     ngx_http_rcache_flight_unlist(flight);
@@ -397,7 +389,7 @@ ngx_http_rcache_flight_destroy(ngx_http_rcache_flight_t *flight)
 }
 
 
-static ngx_http_rcache_flight_t *
+ngx_http_rcache_flight_t *
 ngx_http_rcache_flight_find(ngx_http_rcache_zone_t *zone, ngx_str_t *lock)
 {
     return (ngx_http_rcache_flight_t *)
@@ -413,7 +405,7 @@ ngx_http_rcache_flight_find(ngx_http_rcache_zone_t *zone, ngx_str_t *lock)
  * rest of the flight.
  */
 
-static void
+void
 ngx_http_rcache_flight_token(ngx_http_rcache_flight_t *flight)
 {
     u_char                  *p;
@@ -607,291 +599,4 @@ ngx_http_rcache_flight_dismiss(ngx_http_rcache_flight_t *flight)
 
         q = ngx_queue_head(&flight->waiters);
     }
-}
-
-
-void
-ngx_http_rcache_flight_quit(ngx_http_rcache_ctx_t *ctx)
-{
-    if (ctx->flight == NULL) {
-        return;
-    }
-
-    if (ctx->leader) {
-        ngx_http_rcache_flight_end(ctx, 'x', 0);
-        return;
-    }
-
-    ngx_queue_remove(&ctx->wait);
-    ctx->flight = NULL;
-}
-
-
-void
-ngx_http_rcache_flight_end(ngx_http_rcache_ctx_t *ctx, u_char mark,
-    ngx_msec_t keep)
-{
-    ngx_http_rcache_flight_t  *flight;
-
-    flight = ngx_http_rcache_flight_store(ctx);
-    if (flight == NULL) {
-        return;
-    }
-
-    ngx_http_rcache_flight_unlock(flight, mark, keep);
-
-    switch (mark) {
-
-    case '-':
-        ngx_http_rcache_flight_land(flight, NGX_HTTP_RCACHE_TURN_PASS, mark,
-                                    keep);
-        return;
-
-    case '!':
-        ngx_http_rcache_flight_land(flight, NGX_HTTP_RCACHE_TURN_PAUSE, mark,
-                                    keep);
-        return;
-
-    default:
-        break;
-    }
-
-    if (ngx_queue_empty(&flight->waiters)) {
-        ngx_http_rcache_flight_land(flight, NGX_HTTP_RCACHE_TURN_LOOK, mark,
-                                    0);
-        return;
-    }
-
-    /* another one is to lead, and has to get the lock as the first did */
-
-    flight->state = NGX_HTTP_RCACHE_FLIGHT_ASKING;
-    ngx_http_rcache_flight_token(flight);
-
-    ngx_post_event(&flight->event, &ngx_posted_events);
-}
-
-
-ngx_http_rcache_flight_t *
-ngx_http_rcache_flight_store(ngx_http_rcache_ctx_t *ctx)
-{
-    ngx_http_rcache_flight_t  *flight;
-
-    if (!ctx->leader) {
-        return NULL;
-    }
-
-    flight = ctx->flight;
-
-    ctx->flight = NULL;
-    ctx->leader = 0;
-
-    flight->leader = NULL;
-    flight->state = NGX_HTTP_RCACHE_FLIGHT_STORING;
-
-    ngx_http_rcache_flight_due(flight, flight->budget);
-
-    return flight;
-}
-
-
-ngx_uint_t
-ngx_http_rcache_flight_awaited(ngx_http_rcache_ctx_t *ctx)
-{
-    return ctx->leader && !ngx_queue_empty(&ctx->flight->waiters);
-}
-
-
-void
-ngx_http_rcache_flight_lost(ngx_http_rcache_ctx_t *ctx)
-{
-    ngx_http_rcache_flight_t  *flight;
-
-    flight = ngx_http_rcache_flight_store(ctx);
-
-    if (flight) {
-        ngx_http_rcache_flight_stored(flight, NGX_ERROR, NULL, NULL, 0);
-    }
-}
-
-
-void
-ngx_http_rcache_flight_storing(ngx_http_rcache_flight_t *flight,
-    ngx_http_rcache_write_t *write)
-{
-    write->flight = flight;
-    flight->write = write;
-}
-
-
-void
-ngx_http_rcache_flight_stored(ngx_http_rcache_flight_t *flight, ngx_int_t rc,
-    ngx_http_rcache_op_t *op, ngx_chain_t *payload, size_t size)
-{
-    flight->write = NULL;
-
-    if (rc == NGX_ERROR) {
-
-        /* Redis is gone, or has not taken it: the lock is of no use */
-
-        ngx_http_rcache_flight_unlock(flight, 'x', 0);
-    }
-
-    flight->locked = 0;
-
-    if (rc == NGX_DECLINED || flight->voided || payload == NULL) {
-        ngx_http_rcache_flight_look(flight);
-        return;
-    }
-
-    if (!ngx_queue_empty(&flight->waiters)) {
-        op->keep = 1;
-        flight->cargo = op;
-    }
-
-    flight->payload = payload;
-    flight->size = size;
-
-    ngx_http_rcache_flight_land(flight, NGX_HTTP_RCACHE_TURN_FOUND, '+', 0);
-}
-
-
-void
-ngx_http_rcache_flight_void(ngx_http_rcache_zone_t *zone, ngx_str_t *lock)
-{
-    ngx_http_rcache_flight_t  *flight;
-
-    ngx_http_rcache_flights_void(zone->flights,
-                                 rcache_sum(lock->data, lock->len));
-
-    flight = ngx_http_rcache_flight_find(zone, lock);
-
-    if (flight == NULL) {
-        return;
-    }
-
-    if (flight->state == NGX_HTTP_RCACHE_FLIGHT_LEADING
-        || flight->state == NGX_HTTP_RCACHE_FLIGHT_STORING)
-    {
-        /* who comes from now on does not wait for this one */
-
-        flight->voided = 1;
-        flight->placed = 0;
-
-        ngx_http_rcache_flight_unlist(flight);
-    }
-}
-
-
-/* it is over: the workers of this instance are told, and then our own */
-
-void
-ngx_http_rcache_flight_land(ngx_http_rcache_flight_t *flight,
-    ngx_http_rcache_turn_e turn, u_char mark, ngx_msec_t keep)
-{
-    if (flight->voided && turn == NGX_HTTP_RCACHE_TURN_FOUND) {
-        turn = NGX_HTTP_RCACHE_TURN_LOOK;
-    }
-
-    flight->state = NGX_HTTP_RCACHE_FLIGHT_LANDING;
-    flight->turn = turn;
-
-    ngx_http_rcache_flight_unlist(flight);
-    ngx_http_rcache_flight_quiet(flight);
-
-    if (flight->op) {
-        ngx_http_rcache_op_detach(flight->op);
-        flight->op = NULL;
-    }
-
-    if (flight->placed) {
-        flight->placed = 0;
-
-        (void) ngx_http_rcache_flights_leave(flight->zone->flights,
-                                             flight->hash, flight->seq, mark,
-                                             flight->payload, flight->size,
-                                             keep);
-    }
-
-    ngx_post_event(&flight->event, &ngx_posted_events);
-}
-
-
-void
-ngx_http_rcache_flight_now(ngx_http_rcache_flight_t *flight)
-{
-    ngx_delete_posted_event(&flight->event);
-
-    ngx_http_rcache_flight_event(&flight->event);
-}
-
-
-static void
-ngx_http_rcache_flight_unlist(ngx_http_rcache_flight_t *flight)
-{
-    if (flight->listed) {
-        flight->listed = 0;
-        ngx_rbtree_delete(&flight->zone->fetches, &flight->node.node);
-    }
-
-    if (flight->behind.next) {
-        ngx_queue_remove(&flight->behind);
-        flight->behind.next = NULL;
-    }
-}
-
-
-/* it expects nothing from outside any more */
-
-static void
-ngx_http_rcache_flight_quiet(ngx_http_rcache_flight_t *flight)
-{
-    if (flight->timer.timer_set) {
-        ngx_del_timer(&flight->timer);
-    }
-
-    ngx_http_rcache_flight_hush(flight);
-}
-
-
-static void
-ngx_http_rcache_flight_hush(ngx_http_rcache_flight_t *flight)
-{
-    if (flight->subscribed) {
-        flight->subscribed = 0;
-        ngx_http_rcache_unsubscribe(flight->zone->redis, &flight->sub);
-    }
-}
-
-
-static void
-ngx_http_rcache_flight_event(ngx_event_t *ev)
-{
-    ngx_http_rcache_flight_t *flight = ev->data;
-
-    ngx_queue_t            *q;
-    ngx_http_rcache_ctx_t  *ctx;
-
-    if (flight->state == NGX_HTTP_RCACHE_FLIGHT_ASKING) {
-
-        /* the leader gave up */
-
-        if (ngx_http_rcache_flight_ask(flight) != NGX_OK) {
-            ngx_http_rcache_flight_give(flight);
-        }
-
-        return;
-    }
-
-    while (!ngx_queue_empty(&flight->waiters)) {
-        q = ngx_queue_head(&flight->waiters);
-        ngx_queue_remove(q);
-
-        ctx = ngx_queue_data(q, ngx_http_rcache_ctx_t, wait);
-        ctx->flight = NULL;
-
-        ngx_http_rcache_told(ctx, flight->turn, flight->payload,
-                             flight->size);
-    }
-
-    ngx_http_rcache_flight_destroy(flight);
 }

@@ -1,8 +1,8 @@
 
 /*
- * Private to the two files of a flight: ngx_http_rcache_flight.c, who leads
- * and who waits in this worker, and ngx_http_rcache_rings.c, what the other
- * workers and instances have to do with it.
+ * Private to the files of a flight: ngx_http_rcache_flight.c, who leads and who
+ * waits in this worker, ngx_http_rcache_rings.c, what the other workers and
+ * instances have to do with it, and ngx_http_rcache_landing.c, how it ends.
  *
  * One fetch for all who ask.  A flight is what this worker knows of the fetch
  * of one key: who leads it, and who waits for it.  It belongs to no request,
@@ -104,14 +104,6 @@ void ngx_http_rcache_flight_give(ngx_http_rcache_flight_t *flight);
 /* those who do not wait are told so */
 void ngx_http_rcache_flight_dismiss(ngx_http_rcache_flight_t *flight);
 
-/* it is over, and why: those who wait are told at the end of this turn */
-void ngx_http_rcache_flight_land(ngx_http_rcache_flight_t *flight,
-    ngx_http_rcache_turn_e turn, u_char mark, ngx_msec_t keep);
-
-
-/* the same turn does: for a payload that may be gone at its end */
-void ngx_http_rcache_flight_now(ngx_http_rcache_flight_t *flight);
-
 /* ngx_http_rcache_flight_timeout() is called in so many milliseconds */
 void ngx_http_rcache_flight_due(ngx_http_rcache_flight_t *flight,
     ngx_msec_t timeout);
@@ -121,6 +113,37 @@ void ngx_http_rcache_flight_extend(ngx_http_rcache_flight_t *flight);
 
 /* the leader takes too long: another one is to lead those who wait */
 void ngx_http_rcache_flight_overtake(ngx_http_rcache_flight_t *flight);
+
+
+/* with all that it has; nobody waits for it */
+void ngx_http_rcache_flight_destroy(ngx_http_rcache_flight_t *flight);
+
+/* another name for its lock */
+void ngx_http_rcache_flight_token(ngx_http_rcache_flight_t *flight);
+
+/* the one that others may join; NULL: there is none */
+ngx_http_rcache_flight_t *ngx_http_rcache_flight_find(
+    ngx_http_rcache_zone_t *zone, ngx_str_t *lock);
+
+
+/* ngx_http_rcache_landing.c */
+
+/* it is over, and why: those who wait are told at the end of this turn */
+void ngx_http_rcache_flight_land(ngx_http_rcache_flight_t *flight,
+    ngx_http_rcache_turn_e turn, u_char mark, ngx_msec_t keep);
+
+/* the same turn does: for a payload that may be gone at its end */
+void ngx_http_rcache_flight_now(ngx_http_rcache_flight_t *flight);
+
+/* nobody joins it any more */
+void ngx_http_rcache_flight_unlist(ngx_http_rcache_flight_t *flight);
+
+/* it expects no message; nothing at all from outside */
+void ngx_http_rcache_flight_hush(ngx_http_rcache_flight_t *flight);
+void ngx_http_rcache_flight_quiet(ngx_http_rcache_flight_t *flight);
+
+/* the handler of the turn of its own */
+void ngx_http_rcache_flight_event(ngx_event_t *ev);
 
 
 /* ngx_http_rcache_rings.c */
