@@ -72,10 +72,16 @@ void
 ngx_http_rcache_unsubscribe(ngx_http_rcache_redis_t *redis,
     ngx_http_rcache_sub_t *sub)
 {
-    ngx_http_rcache_push_t     *push;
+    ngx_http_rcache_push_leave(&redis->push, sub);
+}
+
+
+void
+ngx_http_rcache_push_leave(ngx_http_rcache_push_t *push,
+    ngx_http_rcache_sub_t *sub)
+{
     ngx_http_rcache_channel_t  *channel;
 
-    push = &redis->push;
     channel = sub->node;
 
     if (channel == NULL) {

@@ -352,7 +352,8 @@ ngx_http_rcache_conn_read_handler(ngx_event_t *rev)
 
         if (c->error
             || conn->nops == 0
-            || (conn->push && ngx_http_rcache_push_unused(conn->push)))
+            || (conn->push && (conn->push->track
+                               || ngx_http_rcache_push_unused(conn->push))))
         {
             ngx_http_rcache_conn_close(conn);
             return;
@@ -689,6 +690,18 @@ ngx_http_rcache_conn_reset(ngx_http_rcache_conn_t *conn)
     conn->state = NGX_HTTP_RCACHE_CONN_IDLE;
     conn->readonly = 0;
     conn->timer.cancelable = 1;
+
+    if (conn->push) {
+
+        if (conn->push->track) {
+            ngx_http_rcache_track_lost(conn->push->track);
+        }
+
+    } else if (conn->node->track
+               && conn == &conn->node->lanes[NGX_HTTP_RCACHE_LANE_LOOKUP])
+    {
+        ngx_http_rcache_track_lost(conn->node->track);
+    }
 }
 
 

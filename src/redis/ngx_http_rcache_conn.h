@@ -76,6 +76,7 @@ typedef enum {
 
 typedef struct ngx_http_rcache_node_s  ngx_http_rcache_node_t;
 typedef struct ngx_http_rcache_push_s  ngx_http_rcache_push_t;
+typedef struct ngx_http_rcache_track_s  ngx_http_rcache_track_t;
 typedef struct ngx_http_rcache_cluster_s  ngx_http_rcache_cluster_t;
 typedef struct ngx_http_rcache_sentinel_s  ngx_http_rcache_sentinel_t;
 typedef struct ngx_http_rcache_replica_s  ngx_http_rcache_replica_t;
@@ -174,6 +175,7 @@ struct ngx_http_rcache_push_s {
     ngx_http_rcache_conn_t         conn;
     ngx_http_rcache_sentinel_t    *watch;      /* who is to be listened to;
                                                   NULL: to the node */
+    ngx_http_rcache_track_t       *track;      /* NULL: it is not for that */
     ngx_http_rcache_op_t          *receiver;   /* NULL while it is at work */
 
     ngx_rbtree_t                   channels;   /* those with subscriptions */
@@ -193,6 +195,16 @@ struct ngx_http_rcache_push_s {
 };
 
 
+/* a command on it, in the pool of its operation */
+
+typedef struct {
+    ngx_http_rcache_push_t        *push;
+    ngx_str_t                      channel;
+    ngx_uint_t                     serial;
+    ngx_uint_t                     late;       /* overdue, last grace */
+} ngx_http_rcache_push_command_t;
+
+
 /* one server */
 
 struct ngx_http_rcache_node_s {
@@ -207,6 +219,7 @@ struct ngx_http_rcache_node_s {
                                                   NGX_HTTP_RCACHE_NO_NODE */
 
     ngx_http_rcache_conn_t         lanes[NGX_HTTP_RCACHE_LANES];
+    ngx_http_rcache_track_t       *track;      /* NULL: nobody wants that */
 
     /* what the lanes share: the same server, so the same verdict on it */
 
@@ -393,8 +406,10 @@ void ngx_http_rcache_conn_fail_errno(ngx_http_rcache_conn_t *conn,
 void ngx_http_rcache_push_init(ngx_http_rcache_push_t *push);
 void ngx_http_rcache_push_cleanup(ngx_http_rcache_push_t *push);
 
-/* as ngx_http_rcache_subscribe() */
+/* as ngx_http_rcache_subscribe() and ngx_http_rcache_unsubscribe() */
 void ngx_http_rcache_push_join(ngx_http_rcache_push_t *push,
+    ngx_http_rcache_sub_t *sub);
+void ngx_http_rcache_push_leave(ngx_http_rcache_push_t *push,
     ngx_http_rcache_sub_t *sub);
 
 /* connects unless there is a connection, or it is not the time for one */
@@ -414,6 +429,52 @@ ngx_int_t ngx_http_rcache_push_subscribe(ngx_http_rcache_push_t *push,
 /* of a channel that nobody wants any more */
 void ngx_http_rcache_push_unsubscribe(ngx_http_rcache_push_t *push,
     ngx_http_rcache_channel_t *channel);
+
+/*
+ * Any other command, only when it is ready; op->data is a
+ * ngx_http_rcache_push_command_t.  NGX_ERROR as above.
+ */
+ngx_int_t ngx_http_rcache_push_ask(ngx_http_rcache_push_t *push,
+    ngx_str_t *argv, ngx_uint_t argc, ngx_http_rcache_op_pt handler);
+
+/* so, whether it is there */
+ngx_int_t ngx_http_rcache_push_ping(ngx_http_rcache_push_t *push);
+
+
+/* ngx_http_rcache_track.c */
+
+/*
+ * The operation, which is about to be queued on the ready lane for lookups, has
+ * asked for it: in front of it goes what makes the server tell of changes, or
+ * op->tracked is cleared.
+ */
+void ngx_http_rcache_track_op(ngx_http_rcache_node_t *node,
+    ngx_http_rcache_op_t *op);
+
+/* the listener is connected: asks what has to be known; NGX_OK, NGX_ERROR */
+ngx_int_t ngx_http_rcache_track_listen(ngx_http_rcache_track_t *track);
+
+/* it may not subscribe */
+void ngx_http_rcache_track_refused(ngx_http_rcache_track_t *track,
+    ngx_str_t *why);
+
+/* what came: the keys, or that of all */
+void ngx_http_rcache_track_message(ngx_http_rcache_track_t *track,
+    ngx_http_rcache_reply_t *keys);
+
+/* all that was to be told by then has been */
+void ngx_http_rcache_track_alive(ngx_http_rcache_track_t *track,
+    ngx_msec_t since);
+
+/* one of the two connections is gone */
+void ngx_http_rcache_track_lost(ngx_http_rcache_track_t *track);
+
+/* what was read may be another server's by now */
+void ngx_http_rcache_track_void(ngx_http_rcache_track_t *track);
+
+/* the node is to be another server, or none */
+void ngx_http_rcache_track_close(ngx_http_rcache_track_t *track);
+void ngx_http_rcache_track_cleanup(ngx_http_rcache_track_t *track);
 
 
 /* ngx_http_rcache_channel.c */

@@ -64,6 +64,10 @@ ngx_http_rcache_node_cleanup(ngx_http_rcache_node_t *node)
         ngx_http_rcache_reader_free(&node->lanes[i]);
     }
 
+    if (node->track) {
+        ngx_http_rcache_track_cleanup(node->track);
+    }
+
 #if (NGX_SSL)
 
     if (node->session) {
@@ -109,6 +113,10 @@ ngx_http_rcache_node_submit(ngx_http_rcache_node_t *node,
     {
         op->status = NGX_HTTP_RCACHE_OP_BUSY;
         return NGX_DECLINED;
+    }
+
+    if (op->tracked) {
+        ngx_http_rcache_track_op(node, op);
     }
 
     op->status = NGX_HTTP_RCACHE_OP_REPLY;
@@ -416,6 +424,10 @@ ngx_http_rcache_node_close(ngx_http_rcache_node_t *node)
             ngx_http_rcache_conn_close(&node->lanes[i]);
         }
     }
+
+    if (node->track) {
+        ngx_http_rcache_track_close(node->track);
+    }
 }
 
 
@@ -452,6 +464,10 @@ ngx_http_rcache_node_moved(ngx_http_rcache_node_t *node)
 {
     ngx_uint_t               i;
     ngx_http_rcache_conn_t  *conn;
+
+    if (node->track) {
+        ngx_http_rcache_track_close(node->track);
+    }
 
     for (i = 0; i < NGX_HTTP_RCACHE_LANES; i++) {
         conn = &node->lanes[i];

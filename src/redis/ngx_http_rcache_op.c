@@ -312,6 +312,7 @@ ngx_http_rcache_op_rewind(ngx_http_rcache_op_t *op)
 
     op->last->next = NULL;
     op->size = 0;
+    op->tracked = 0;
 
     for (cl = op->out; cl; cl = cl->next) {
         cl->buf->pos = cl->buf->start;

@@ -36,16 +36,11 @@
 #define NGX_HTTP_RCACHE_PUSH_WHY_MAX  256
 
 
-typedef struct {
-    ngx_http_rcache_push_t    *push;
-    ngx_str_t                  channel;
-    ngx_uint_t                 serial;
-    ngx_uint_t                 late;           /* overdue, last grace */
-} ngx_http_rcache_push_command_t;
-
-
-static ngx_int_t ngx_http_rcache_push_command(ngx_http_rcache_push_t *push,
+static ngx_int_t ngx_http_rcache_push_name(ngx_http_rcache_push_t *push,
     const char *name, ngx_http_rcache_channel_t *channel,
+    ngx_http_rcache_op_pt handler);
+static ngx_int_t ngx_http_rcache_push_command(ngx_http_rcache_push_t *push,
+    ngx_str_t *argv, ngx_uint_t argc, ngx_http_rcache_channel_t *channel,
     ngx_http_rcache_op_pt handler);
 static void ngx_http_rcache_push_receive(ngx_http_rcache_push_t *push);
 static void ngx_http_rcache_push_receive_handler(ngx_http_rcache_op_t *op,
@@ -99,7 +94,7 @@ ngx_http_rcache_push_open(ngx_http_rcache_push_t *push)
     if (push->watch) {
         conn->node = ngx_http_rcache_sentinel_next(push->watch);
 
-    } else if (conn->redis->cluster) {
+    } else if (conn->redis->cluster && push->track == NULL) {
         conn->node = ngx_http_rcache_cluster_any(conn->redis->cluster);
     }
 
@@ -131,7 +126,10 @@ ngx_http_rcache_push_ready(ngx_http_rcache_push_t *push)
 
     ngx_http_rcache_push_receive(push);
 
-    if (ngx_http_rcache_push_unused(push)) {
+    if (push->conn.state != NGX_HTTP_RCACHE_CONN_READY
+        || ngx_http_rcache_push_unused(push)
+        || (push->track && ngx_http_rcache_track_listen(push->track) != NGX_OK))
+    {
         return;
     }
 
@@ -157,8 +155,8 @@ ngx_http_rcache_push_subscribe(ngx_http_rcache_push_t *push,
     channel->subscribed = 0;
     channel->serial = ++push->serial;
 
-    return ngx_http_rcache_push_command(push, "SUBSCRIBE", channel,
-                                      ngx_http_rcache_push_subscribe_handler);
+    return ngx_http_rcache_push_name(push, "SUBSCRIBE", channel,
+                                     ngx_http_rcache_push_subscribe_handler);
 }
 
 
@@ -175,19 +173,52 @@ ngx_http_rcache_push_unsubscribe(ngx_http_rcache_push_t *push,
         return;
     }
 
-    (void) ngx_http_rcache_push_command(push, "UNSUBSCRIBE", channel,
+    (void) ngx_http_rcache_push_name(push, "UNSUBSCRIBE", channel,
                                     ngx_http_rcache_push_unsubscribe_handler);
+}
+
+
+ngx_int_t
+ngx_http_rcache_push_ask(ngx_http_rcache_push_t *push, ngx_str_t *argv,
+    ngx_uint_t argc, ngx_http_rcache_op_pt handler)
+{
+    return ngx_http_rcache_push_command(push, argv, argc, NULL, handler);
+}
+
+
+ngx_int_t
+ngx_http_rcache_push_ping(ngx_http_rcache_push_t *push)
+{
+    ngx_str_t  argv[1];
+
+    ngx_str_set(&argv[0], "PING");
+
+    return ngx_http_rcache_push_command(push, argv, 1, NULL,
+                                        ngx_http_rcache_push_ping_handler);
+}
+
+
+static ngx_int_t
+ngx_http_rcache_push_name(ngx_http_rcache_push_t *push, const char *name,
+    ngx_http_rcache_channel_t *channel, ngx_http_rcache_op_pt handler)
+{
+    ngx_str_t  argv[2];
+
+    argv[0].data = (u_char *) name;
+    argv[0].len = ngx_strlen(name);
+    argv[1] = channel->node.str;
+
+    return ngx_http_rcache_push_command(push, argv, 2, channel, handler);
 }
 
 
 /* NGX_ERROR: there is no memory, and no connection any more */
 
 static ngx_int_t
-ngx_http_rcache_push_command(ngx_http_rcache_push_t *push, const char *name,
-    ngx_http_rcache_channel_t *channel, ngx_http_rcache_op_pt handler)
+ngx_http_rcache_push_command(ngx_http_rcache_push_t *push, ngx_str_t *argv,
+    ngx_uint_t argc, ngx_http_rcache_channel_t *channel,
+    ngx_http_rcache_op_pt handler)
 {
-    ngx_str_t                        argv[2];
-    ngx_uint_t                       argc;
     ngx_msec_t                       timeout;
     ngx_http_rcache_op_t            *op;
     ngx_http_rcache_conn_t          *conn;
@@ -208,13 +239,7 @@ ngx_http_rcache_push_command(ngx_http_rcache_push_t *push, const char *name,
 
     command->push = push;
 
-    argv[0].data = (u_char *) name;
-    argv[0].len = ngx_strlen(name);
-    argc = 1;
-
     if (channel) {
-        argv[argc++] = channel->node.str;
-
         command->serial = channel->serial;
         command->channel.len = channel->node.str.len;
         command->channel.data = ngx_pstrdup(op->pool, &channel->node.str);
@@ -229,6 +254,7 @@ ngx_http_rcache_push_command(ngx_http_rcache_push_t *push, const char *name,
 
     op->handler = handler;
     op->data = command;
+    op->since = ngx_current_msec;
     op->deadline = ngx_current_msec + timeout;
 
     if (ngx_http_rcache_push_asked(push) == NULL) {
@@ -326,6 +352,14 @@ ngx_http_rcache_push_message(ngx_http_rcache_push_t *push,
 {
     ngx_http_rcache_channel_t  *channel;
 
+    if (push->track
+        && (reply->element[2]->type == REDIS_REPLY_ARRAY
+            || reply->element[2]->type == REDIS_REPLY_NIL))
+    {
+        ngx_http_rcache_track_message(push->track, reply->element[2]);
+        return;
+    }
+
     if (reply->element[1]->type != REDIS_REPLY_STRING
         || reply->element[2]->type != REDIS_REPLY_STRING)
     {
@@ -387,6 +421,11 @@ ngx_http_rcache_push_subscribe_handler(ngx_http_rcache_op_t *op,
 
     if (reply->type == REDIS_REPLY_ERROR) {
 
+        if (push->track) {
+            ngx_http_rcache_track_refused(push->track, &reply->str);
+            return;
+        }
+
         /* it may be another channel that is allowed: the connection stays */
 
         ngx_http_rcache_push_refused(push, &reply->str);
@@ -441,11 +480,26 @@ ngx_http_rcache_push_ping_handler(ngx_http_rcache_op_t *op,
 {
     ngx_http_rcache_push_command_t *command = op->data;
 
-    if (reply == NULL
-        || reply->type == REDIS_REPLY_ERROR
-        || reply->type == REDIS_REPLY_STATUS
+    if (reply == NULL) {
+        return;
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+
+        if (command->push->track) {
+            ngx_http_rcache_track_refused(command->push->track, &reply->str);
+        }
+
+        return;
+    }
+
+    if (reply->type == REDIS_REPLY_STATUS
         || ngx_http_rcache_push_is(reply, "pong", 2))
     {
+        if (command->push->track) {
+            ngx_http_rcache_track_alive(command->push->track, op->since);
+        }
+
         return;
     }
 
@@ -568,8 +622,7 @@ ngx_http_rcache_push_watch(ngx_http_rcache_push_t *push)
         left = (ngx_msec_int_t) (conn->progress + NGX_HTTP_RCACHE_PUSH_PING
                                  - ngx_current_msec);
         if (left <= 0) {
-            (void) ngx_http_rcache_push_command(push, "PING", NULL,
-                                           ngx_http_rcache_push_ping_handler);
+            (void) ngx_http_rcache_push_ping(push);
             return;
         }
     }
@@ -634,7 +687,10 @@ ngx_http_rcache_push_failed(ngx_http_rcache_push_t *push, ngx_str_t *why)
 
     ngx_add_timer(&push->conn.timer, retry);
 
-    if (!node->down && push->backoff == NGX_HTTP_RCACHE_BACKOFF_MAX) {
+    if (!node->down
+        && push->backoff == NGX_HTTP_RCACHE_BACKOFF_MAX
+        && push->track == NULL)
+    {
 
         /* it lasts, and the lanes do not tell of it */
 

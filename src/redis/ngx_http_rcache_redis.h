@@ -108,6 +108,29 @@ typedef struct {
 } ngx_http_rcache_tls_conf_t;
 
 
+/*
+ * Who has copies of what was read, and wants to know when it changes.  begin: a
+ * server will tell of what is read from it from now on; the number that goes
+ * with that, or NGX_ERROR.  alive: all that it had to tell by then, in
+ * ngx_current_msec, has been told.  changed: a key has; NULL, any may have.
+ * end: nothing is told any more.  needed: does anybody still count on it?
+ * state: it is refused, or not any more, as far as this worker knows.
+ */
+
+typedef struct {
+    ngx_int_t                (*begin)(void *data);
+    void                     (*alive)(void *data, ngx_uint_t n,
+                                   ngx_msec_t since);
+    void                     (*changed)(void *data, ngx_uint_t n,
+                                   ngx_str_t *key);
+    void                     (*end)(void *data, ngx_uint_t n);
+    ngx_uint_t               (*needed)(void *data, ngx_uint_t n);
+    void                     (*state)(void *data, ngx_uint_t refused,
+                                   ngx_str_t *server, ngx_str_t *why);
+    void                      *data;
+} ngx_http_rcache_tracking_t;
+
+
 typedef struct {
     ngx_str_t                  zone;           /* for log lines and the name
                                                   given to CLIENT SETNAME */
@@ -166,6 +189,8 @@ typedef struct {
     void                     (*connected)(void *data, ngx_int_t n);
 
     void                      *data;
+
+    ngx_http_rcache_tracking_t  *tracking;     /* NULL: nothing is tracked */
 } ngx_http_rcache_redis_conf_t;
 
 
@@ -226,6 +251,15 @@ struct ngx_http_rcache_op_s {
     unsigned                   nomaster:1;     /* if no replica does, nobody */
     unsigned                   away:1;         /* in the handler: it was a
                                                   replica that answered */
+    unsigned                   tracked:1;      /* it reads, on the lane for
+                                                  lookups, and whether the key
+                                                  changes is to be told; after
+                                                  the submit: it is asked for,
+                                                  in the handler: it will be */
+    ngx_uint_t                 tracker;        /* if so, the number */
+    int64_t                    ttl;            /* and how long the server keeps
+                                                  it, in milliseconds; -1:
+                                                  without an end */
 
     /*
      * Whoever submits it may have it watched: called once when an accepted

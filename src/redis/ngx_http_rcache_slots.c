@@ -79,6 +79,10 @@ ngx_http_rcache_slots_sync(ngx_http_rcache_cluster_t *cluster)
     {
         node = ngx_queue_data(q, ngx_http_rcache_node_t, queue);
 
+        if (node->track) {
+            ngx_http_rcache_track_void(node->track);
+        }
+
         node->number = ngx_http_rcache_slots_find(cluster->names,
                                                   cluster->nnodes,
                                                   node->name.data,
