@@ -354,6 +354,13 @@ static ngx_command_t  ngx_http_rcache_commands[] = {
       0,
       NULL },
 
+    { ngx_string("redis_proxy_cache_near"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_rcache_set_near,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("redis_proxy_cache_early_refresh"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_rcache_set_early_refresh,
@@ -634,6 +641,7 @@ ngx_http_rcache_create_loc_conf(ngx_conf_t *cf)
     conf->jitter = NGX_CONF_UNSET_UINT;
     ngx_http_rcache_fallback_create_conf(&conf->fallback);
     conf->early_refresh = NGX_CONF_UNSET_UINT;
+    conf->near = NGX_CONF_UNSET_MSEC;
 
     ngx_http_rcache_metrics_create_loc(&conf->metrics);
     ngx_http_rcache_rules_create(&conf->rules);
@@ -711,6 +719,7 @@ ngx_http_rcache_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->jitter, prev->jitter, 0);
     ngx_http_rcache_fallback_merge_conf(&prev->fallback, &conf->fallback);
     ngx_conf_merge_uint_value(conf->early_refresh, prev->early_refresh, 0);
+    ngx_conf_merge_msec_value(conf->near, prev->near, 10000);
 
     ngx_conf_merge_str_value(conf->identity, prev->identity, "");
     ngx_conf_merge_str_value(conf->via, prev->via, "");

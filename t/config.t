@@ -253,6 +253,20 @@ my @wrong = (
         . ' redis_proxy_cache_early_refresh 2;',
         'redis_proxy_cache_early_refresh', 'duplicate' ],
 
+    (map { [ "redis_proxy_cache_zone api:1m $url near=$_;", '',
+             'redis_proxy_cache_zone', "\"near=$_\"", 'at least 1m' ] }
+        '', '0', '-1', '1x', '1023k', 'on'),
+    [ "redis_proxy_cache_zone api:1m $url near=1m near=2m;", '',
+        'redis_proxy_cache_zone', '"near=2m"', 'once' ],
+    [ "redis_proxy_cache_zone api:1m $url near=1m inactive=1h;", '',
+        'redis_proxy_cache_zone', '"api"', 'near= and inactive=, expected '
+        . 'one of them' ],
+    (map { [ 'zone', "redis_proxy_cache_near '$_';",
+             'redis_proxy_cache_near', "\"$_\"", 'a time above 0', '"off"' ] }
+        '', '0', '-1', 'on', '1x'),
+    [ 'zone', 'redis_proxy_cache_near off; redis_proxy_cache_near 1s;',
+        'redis_proxy_cache_near', 'duplicate' ],
+
     (map { [ 'zone', "redis_proxy_cache_audit '$_';",
              'redis_proxy_cache_audit', "\"$_\"", '0.0001% to 100%', '"off"' ]
          }
@@ -417,6 +431,10 @@ my @right = (
         'off', '10%', '0.1%', '99.9%', '2.5%'),
     (map { [ 'zone', "redis_proxy_cache_early_refresh $_;" ] }
         'off', 'on', '1', '0.001', '1000', '2.5'),
+    [ "redis_proxy_cache_zone api:1m $url near=1m;", '' ],
+    [ 'redis_proxy_cache_near 1s;'
+        . " redis_proxy_cache_zone near:64k $url near=3m;", '' ],
+    (map { [ 'zone', "redis_proxy_cache_near $_;" ] } 'off', '100ms', '1h'),
     (map { [ 'zone', "redis_proxy_cache_audit $_;" ] }
         'off', '100%', '0.0001%', '2.5%'),
     (map { [ 'zone', "redis_proxy_cache_dry_run $_;" ] } 'on', 'off'),

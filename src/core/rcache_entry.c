@@ -44,6 +44,8 @@ static uint32_t rcache_entry_flags(const rcache_entry_t *e);
 static size_t rcache_entry_blocks(uint32_t flags);
 static u_char *rcache_entry_put_blocks(u_char *p, const rcache_entry_t *e,
     uint32_t flags);
+static int rcache_entry_take_apart(rcache_entry_t *e, u_char *data,
+    size_t len, const rcache_str_t *key, int known);
 static int rcache_entry_get_blocks(rcache_entry_t *e, u_char *p,
     u_char *last);
 static int rcache_entry_whole(rcache_entry_t *e);
@@ -251,6 +253,22 @@ int
 rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     const rcache_str_t *key)
 {
+    return rcache_entry_take_apart(e, data, len, key, 0);
+}
+
+
+int
+rcache_entry_known(rcache_entry_t *e, u_char *data, size_t len,
+    const rcache_str_t *key)
+{
+    return rcache_entry_take_apart(e, data, len, key, 1);
+}
+
+
+static int
+rcache_entry_take_apart(rcache_entry_t *e, u_char *data, size_t len,
+    const rcache_str_t *key, int known)
+{
     u_char  *p;
     size_t   fixed, rest;
 
@@ -300,9 +318,10 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     e->front = data;
     e->front_len = p - data;
 
-    if (rcache_get64(data + RCACHE_ENTRY_AT_SUM)
-        != rcache_sum(data + RCACHE_ENTRY_SUMMED,
-                      p - data - RCACHE_ENTRY_SUMMED))
+    if (!known
+        && rcache_get64(data + RCACHE_ENTRY_AT_SUM)
+           != rcache_sum(data + RCACHE_ENTRY_SUMMED,
+                         p - data - RCACHE_ENTRY_SUMMED))
     {
         return RCACHE_ENTRY_CORRUPT;
     }
@@ -328,7 +347,7 @@ rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
 
     e->body_sum = rcache_get64(data + RCACHE_ENTRY_AT_BODY_SUM);
 
-    if (e->body_sum != rcache_sum(e->body.data, e->body.len)) {
+    if (!known && e->body_sum != rcache_sum(e->body.data, e->body.len)) {
         return RCACHE_ENTRY_CORRUPT;
     }
 

@@ -213,6 +213,14 @@ int rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     const rcache_str_t *key);
 
 /*
+ * The same of what was decoded and verified once, and is a copy of that: the
+ * sums are not made anew.
+ */
+
+int rcache_entry_known(rcache_entry_t *e, u_char *data, size_t len,
+    const rcache_str_t *key);
+
+/*
  * After decode, while its data is there: RCACHE_OK, or RCACHE_DECLINED if the
  * entry is not signed by one of these secrets.  The body of an entry in
  * segments is not looked at.  The data is written to, and is as it was in the

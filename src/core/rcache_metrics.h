@@ -45,6 +45,8 @@
       "Time that fetching took when what was a hit was stored.")              \
     X(COLLAPSED, "collapsed", "", "",                                         \
       "Requests answered with the response to another one's fetch.")          \
+    X(NEAR_HITS, "near_hits", "", "",                                         \
+      "Hits served from the near cache, without a question to Redis.")        \
     X(EVICTED, "evicted", "", "",                                             \
       "Entries that were expected in Redis, and were gone.")                  \
     X(INVALIDATED, "invalidated", "", "",                                     \
@@ -70,7 +72,11 @@
     X(DOWN, "redis_down", "", "",                                             \
       "How often a worker found that Redis is gone.")                         \
     X(PURGES, "purges", "kind", "",                                           \
-      "What was purged here, by what it was named by.")
+      "What was purged here, by what it was named by.")                       \
+    X(NEAR_FILLS, "near_fills", "result", "",                                 \
+      "Entries read for the near cache, by what became of the copy.")         \
+    X(NEAR_CHANGES, "near_changes", "what", "",                               \
+      "What Redis told of copies: that a key has changed, or any may have.")
 
 
 /* the counters of a label: X(family, enum, value of the key) */
@@ -95,6 +101,7 @@
     X(UPSTREAM_BYTES, ALL, "")                                                \
     X(SAVED, ALL, "")                         /* milliseconds */              \
     X(COLLAPSED, ALL, "")                                                     \
+    X(NEAR_HITS, ALL, "")                                                     \
     X(EVICTED, ALL, "")                                                       \
     X(INVALIDATED, ALL, "")                                                   \
     X(AUDITS, SAME, "same")                                                   \
@@ -128,7 +135,12 @@
     X(PURGES, TAG, "tag")                                                     \
     X(PURGES, USER, "user")                                                   \
     X(PURGES, REGEX, "regex")                                                 \
-    X(PURGES, ALL, "all")
+    X(PURGES, ALL, "all")                                                     \
+    X(NEAR_FILLS, STORED, "stored")                                           \
+    X(NEAR_FILLS, VOID, "void")                                               \
+    X(NEAR_FILLS, SKIPPED, "skipped")                                         \
+    X(NEAR_CHANGES, KEY, "key")                                               \
+    X(NEAR_CHANGES, ALL, "all")
 
 #define RCACHE_PURGE_KINDS  6
 
@@ -176,7 +188,9 @@
     X(CONNECTIONS, "redis_connections",                                       \
       "Connections to Redis.")                                                \
     X(MEMORY, "memory_in_flight_bytes",                                       \
-      "Memory that holds responses on their way to Redis.")
+      "Memory that holds responses on their way to Redis.")                   \
+    X(LISTENERS, "near_listeners",                                            \
+      "Servers that tell workers of changes, for the near cache.")
 
 
 /* of a label: X(enum, name, help) */

@@ -31,6 +31,7 @@
 #include "ngx_http_rcache_check.h"
 #include "ngx_http_rcache_lint.h"
 #include "../shm/ngx_http_rcache_health.h"
+#include "../shm/ngx_http_rcache_near.h"
 #include "ngx_http_rcache_body_conf.h"
 #include "ngx_http_rcache_explain.h"
 #include "ngx_http_rcache_metrics.h"
@@ -110,8 +111,12 @@ typedef struct {
     ngx_uint_t                     purge;    /* unsigned  purge:1;
                                                 the log is followed */
     ngx_http_rcache_zone_labels_t  room;
+    ngx_shm_zone_t                *near_shm; /* NULL: no near cache */
+    ngx_uint_t                     era;      /* of what is in it */
 
     /* of this worker */
+    ngx_http_rcache_near_t        *near;     /* NULL: none */
+    ngx_http_rcache_tracking_t     tracking;
     ngx_http_rcache_stats_t       *stats;
     ngx_uint_t                    *labels;   /* their numbers in *stats */
     ngx_http_rcache_redis_t       *redis;
@@ -189,6 +194,7 @@ struct ngx_http_rcache_loc_conf_s {
     ngx_uint_t                     use_stale; /* NGX_HTTP_UPSTREAM_FT_* */
     ngx_uint_t                     jitter;   /* tenths of a percent */
     ngx_uint_t                     early_refresh; /* beta in thousandths */
+    ngx_msec_t                     near;     /* a copy is used; 0: none is */
     ngx_msec_t                     lock_timeout;
     ngx_msec_t                     lock_age;
     ngx_msec_t                     hit_for_miss;
@@ -264,6 +270,9 @@ typedef struct {
     uint64_t                       hash;     /* of the key */
     int64_t                        expected; /* milliseconds */
     ngx_uint_t                     renewal;
+
+    uint64_t                       near[2];  /* hashes of keys that it writes */
+    ngx_uint_t                     nnear;
 } ngx_http_rcache_write_t;
 
 
@@ -295,6 +304,7 @@ struct ngx_http_rcache_ctx_s {
 
     /* the lookup; it keeps the memory that the entry is in */
     ngx_http_rcache_op_t          *op;
+    ngx_http_rcache_near_fill_t   *fill;      /* it is to be copied, or NULL */
     ngx_event_t                    timer;
     ngx_msec_t                     began;     /* ngx_current_msec */
     ngx_msec_t                     waited;    /* milliseconds of the budget */
@@ -380,6 +390,7 @@ struct ngx_http_rcache_ctx_s {
     unsigned                       master:1;  /* a replica may not know yet */
     unsigned                       unknown:1; /* not asked for lately */
     unsigned                       nothing:1; /* is under its key */
+    unsigned                       near:1;    /* entry is from a copy */
     unsigned                       instead:1; /* of a failure, what is stale */
     unsigned                       refused:1; /* is counted as not stored */
     unsigned                       discard:1; /* the client has its answer,
@@ -616,6 +627,11 @@ ngx_int_t ngx_http_rcache_policy(ngx_http_request_t *r,
 
 rcache_reason_e ngx_http_rcache_judge(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_reply_t *reply);
+
+/* the same of a copy; if it is a marker's, ctx->marker is set, and no more */
+
+rcache_reason_e ngx_http_rcache_judge_copy(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_str_t *value);
 
 /* can the entry be validated? */
 
@@ -933,6 +949,37 @@ ngx_uint_t ngx_http_rcache_futile(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 void ngx_http_rcache_futile_set(ngx_http_rcache_ctx_t *ctx, ngx_msec_t keep);
 void ngx_http_rcache_futile_clear(ngx_http_rcache_ctx_t *ctx);
+
+/*
+ * ngx_http_rcache_near.c: copies of entries in this instance.
+ *
+ * near: NGX_OK, ctx->entry is a copy that may be served, its head is in place;
+ * NGX_DECLINED: Redis is to be asked, and ctx is as it was.
+ *
+ * wants: marks the operation if what it asks is worth a copy.  asked: it is on
+ * its way, and changes will be told of; found: it is answered, and judged.
+ *
+ * void: the key is about to change, or has.
+ */
+
+ngx_int_t ngx_http_rcache_near(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_near_wants(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_op_t *op, ngx_str_t *key);
+void ngx_http_rcache_near_asked(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_op_t *op, ngx_str_t *key);
+void ngx_http_rcache_near_found(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_near_fill_t *fill, ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply);
+void ngx_http_rcache_near_key_void(ngx_http_rcache_zone_t *zone,
+    ngx_str_t *key);
+
+char *ngx_http_rcache_near_parameter(ngx_conf_t *cf,
+    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
+char *ngx_http_rcache_set_near(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_int_t ngx_http_rcache_near_start(ngx_cycle_t *cycle,
+    ngx_http_rcache_zone_t *zone);
 
 /*
  * ngx_http_rcache_decide.c: what becomes of the request after the lookup.

@@ -124,6 +124,9 @@ ngx_http_rcache_cache_status(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     if (ctx->reason != RCACHE_REASON_NONE) {
         p = ngx_slprintf(p, last, "; detail=%V",
                          rcache_reason_name(ctx->reason));
+
+    } else if (ctx->near) {
+        p = ngx_slprintf(p, last, "; detail=near");
     }
 
     h->value.len = p - h->value.data;

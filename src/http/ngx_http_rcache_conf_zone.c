@@ -82,6 +82,16 @@ ngx_http_rcache_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (zone->near_shm && zone->inactive) {
+
+        /* Redis tells of each key that is to stay for another while */
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"redis_proxy_cache_zone\" \"%V\" has near= and "
+                           "inactive=, expected one of them", &name);
+        return NGX_CONF_ERROR;
+    }
+
     if (zone->conf.slow == NGX_CONF_UNSET_MSEC) {
         zone->conf.slow = zone->conf.timeout / 2;
     }
@@ -349,6 +359,10 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
                                               &zone->inactive);
     }
 
+    if (ngx_http_rcache_parameter(value, "near=", &rest)) {
+        return ngx_http_rcache_near_parameter(cf, zone, value, &rest);
+    }
+
     if (ngx_http_rcache_parameter(value, "purge=", &rest)) {
 
         if (rest.len == 2 && ngx_strncmp(rest.data, "on", 2) == 0) {
@@ -375,6 +389,6 @@ ngx_http_rcache_zone_parameter(ngx_conf_t *cf, ngx_http_rcache_zone_t *zone,
                                      "password=, password_file=, db=, "
                                      "connect_timeout=, timeout=, slow=, "
                                      "resolve=, queue=, labels=, top_keys=, "
-                                     "sample=, inactive=, keep=, purge= or "
-                                     "ssl_...=");
+                                     "sample=, inactive=, keep=, near=, "
+                                     "purge= or ssl_...=");
 }

@@ -114,6 +114,10 @@ ngx_http_rcache_count_request(ngx_http_rcache_ctx_t *ctx)
         ngx_http_rcache_count_key(ctx, missed != RCACHE_REASON_NONE);
     }
 
+    if (ctx->near) {
+        ngx_http_rcache_count(ctx, RCACHE_COUNT_NEAR_HITS_ALL, 1);
+    }
+
     served = (ctx->fetching == 0
               && (ctx->status == NGX_HTTP_RCACHE_HIT
                   || ctx->status == NGX_HTTP_RCACHE_STALE
@@ -285,24 +289,23 @@ ngx_http_rcache_count_first(ngx_http_rcache_ctx_t *ctx)
         return;
     }
 
-    ctx->first = ngx_http_rcache_count_at_once(ctx)
-                 ? ctx->op->began + ctx->op->took : ngx_http_rcache_usec();
+    ctx->first = !ngx_http_rcache_count_at_once(ctx) ? ngx_http_rcache_usec()
+                 : ctx->near ? ctx->start : ctx->op->began + ctx->op->took;
 }
 
 
 /*
  * Looking at the clock is a good part of what counting costs.  A hit is served
- * in the turn in which Redis has answered; if it is small, and neither signed
- * nor compressed, what is done in between is far below what a histogram tells
- * apart.
+ * in the turn in which Redis has answered, or it was there from the start; if
+ * it is small, and neither signed nor compressed, what is done in between is
+ * far below what a histogram tells apart.
  */
 
 static ngx_uint_t
 ngx_http_rcache_count_at_once(ngx_http_rcache_ctx_t *ctx)
 {
     return ctx->status == NGX_HTTP_RCACHE_HIT
-           && ctx->op
-           && ctx->op->took
+           && (ctx->near || (ctx->op && ctx->op->took))
            && !ctx->waits
            && !ctx->collapsed
            && ctx->entry.body_len <= NGX_HTTP_RCACHE_COUNT_SMALL

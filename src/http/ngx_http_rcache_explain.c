@@ -206,6 +206,10 @@ ngx_http_rcache_explain_ring(ngx_http_rcache_ctx_t *ctx)
         return "led";
     }
 
+    if (ctx->near) {
+        return "near";
+    }
+
     return ctx->waits ? "waited" : "none";
 }
 

@@ -14,6 +14,8 @@ static rcache_reason_e ngx_http_rcache_decode(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_reply_t *reply);
 static rcache_reason_e ngx_http_rcache_marker(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
+static rcache_reason_e ngx_http_rcache_fits(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
 static rcache_reason_e ngx_http_rcache_use(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_remember(ngx_http_rcache_ctx_t *ctx,
@@ -47,8 +49,41 @@ ngx_http_rcache_judge(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     }
 
     if (ctx->entry.flags & RCACHE_ENTRY_VARY) {
-        return ngx_http_rcache_marker(r, ctx);
+        reason = ngx_http_rcache_marker(r, ctx);
+
+        return (reason == RCACHE_REASON_NONE)
+               ? ngx_http_rcache_get(ctx, &ctx->variant_key) : reason;
     }
+
+    return ngx_http_rcache_fits(r, ctx);
+}
+
+
+rcache_reason_e
+ngx_http_rcache_judge_copy(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    ngx_str_t *value)
+{
+    ngx_http_rcache_remember(ctx, value);
+
+    if (rcache_entry_known(&ctx->entry, value->data, value->len, &ctx->key)
+        != RCACHE_OK)
+    {
+        return RCACHE_REASON_OTHER_KEY;
+    }
+
+    ctx->front = value->len - ctx->entry.body.len;
+
+    return (ctx->entry.flags & RCACHE_ENTRY_VARY)
+           ? ngx_http_rcache_marker(r, ctx) : ngx_http_rcache_fits(r, ctx);
+}
+
+
+/* a response: is it the one, and may it be used? */
+
+static rcache_reason_e
+ngx_http_rcache_fits(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    rcache_reason_e  reason;
 
     if (ctx->marker && ctx->entry.generation != ctx->marker->generation) {
         return RCACHE_REASON_ABSENT;
@@ -129,7 +164,7 @@ ngx_http_rcache_decode(ngx_http_rcache_ctx_t *ctx,
 }
 
 
-/* the responses under the key vary: asks for the one for this request */
+/* the responses under the key vary: which is the one for this request? */
 
 static rcache_reason_e
 ngx_http_rcache_marker(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
@@ -176,7 +211,7 @@ ngx_http_rcache_marker(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return RCACHE_REASON_NO_MEMORY;
     }
 
-    return ngx_http_rcache_get(ctx, &ctx->variant_key);
+    return RCACHE_REASON_NONE;
 }
 
 

@@ -151,6 +151,11 @@ ngx_http_rcache_lookup_start(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     ctx->status = NGX_HTTP_RCACHE_MISS;
 
+    if (ctx->zone->near && ngx_http_rcache_near(r, ctx) == NGX_OK) {
+        (void) ngx_http_rcache_decide(r, ctx, RCACHE_REASON_NONE);
+        return NGX_DECLINED;
+    }
+
     reason = ngx_http_rcache_lookup(r, ctx);
 
     if (reason == RCACHE_REASON_NONE) {
@@ -194,6 +199,15 @@ ngx_http_rcache_slice_handler(ngx_http_request_t *r)
 
         if (rc != NGX_DECLINED) {
             return rc;
+        }
+
+        ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
+
+        if (ctx && ctx->state == NGX_HTTP_RCACHE_SERVE) {
+
+            /* it need not be waited for, and this is the content phase */
+
+            return ngx_http_rcache_serve_handler(r);
         }
     }
 
@@ -262,6 +276,8 @@ ngx_http_rcache_cleanup(void *data)
 void
 ngx_http_rcache_forget(ngx_http_rcache_ctx_t *ctx)
 {
+    ctx->fill = NULL;
+
     ngx_http_rcache_stream_drop(ctx);
 
     if (ctx->op == NULL) {
@@ -515,6 +531,10 @@ ngx_http_rcache_get(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
     op->max_reply = NGX_HTTP_RCACHE_MAX_REPLY;
     op->replica = ngx_http_rcache_from_replica(ctx);
 
+    if (ctx->zone->near) {
+        ngx_http_rcache_near_wants(ctx, op, key);
+    }
+
     if (ctx->marker == NULL && ctx->rounds == 0) {
 
         /* the clock has just been looked at */
@@ -527,6 +547,10 @@ ngx_http_rcache_get(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
     if (reason == RCACHE_REASON_NONE) {
         ctx->op = op;
         ctx->asked = op->began;
+
+        if (op->tracked) {
+            ngx_http_rcache_near_asked(ctx, op, key);
+        }
     }
 
     return reason;
@@ -594,11 +618,14 @@ ngx_http_rcache_lookup_done(ngx_http_rcache_op_t *op,
 {
     ngx_http_rcache_ctx_t *ctx = op->data;
 
-    rcache_reason_e              reason;
-    ngx_http_request_t          *r;
-    ngx_http_rcache_loc_conf_t  *rlcf;
+    rcache_reason_e               reason;
+    ngx_http_request_t           *r;
+    ngx_http_rcache_loc_conf_t   *rlcf;
+    ngx_http_rcache_near_fill_t  *fill;
 
     r = ctx->request;
+    fill = ctx->fill;
+    ctx->fill = NULL;
     ctx->op = NULL;
     ctx->redis_time += op->took;
 
@@ -610,6 +637,10 @@ ngx_http_rcache_lookup_done(ngx_http_rcache_op_t *op,
         ngx_http_rcache_expected(ctx, reply->type == REDIS_REPLY_NIL);
 
         reason = ngx_http_rcache_judge(r, ctx, reply);
+
+        if (fill && reason == RCACHE_REASON_NONE) {
+            ngx_http_rcache_near_found(ctx, fill, op, reply);
+        }
     }
 
     if (ctx->op) {

@@ -183,6 +183,7 @@ ngx_http_rcache_purge_key(ngx_http_rcache_zone_t *zone,
     ngx_memcpy(p, ":l", sizeof(":l") - 1);
 
     ngx_http_rcache_flight_void(zone, &lock);
+    ngx_http_rcache_near_key_void(zone, key);
 
     if (ngx_http_rcache_void_command(op, key, &lock,
                                      NGX_HTTP_RCACHE_PURGE_VOID)

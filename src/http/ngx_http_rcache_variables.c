@@ -21,6 +21,8 @@ static ngx_int_t ngx_http_rcache_variable_age(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_rcache_variable_redis(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_rcache_variable_source(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_rcache_variable_dry_run(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_rcache_variable_set(ngx_http_variable_value_t *v,
@@ -61,6 +63,9 @@ static ngx_http_variable_t  ngx_http_rcache_variables[] = {
 
     { ngx_string("redis_proxy_cache_redis"), NULL,
       ngx_http_rcache_variable_redis, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("redis_proxy_cache_source"), NULL,
+      ngx_http_rcache_variable_source, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("redis_proxy_cache_dry_run"), NULL,
       ngx_http_rcache_variable_dry_run, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
@@ -155,7 +160,8 @@ ngx_http_rcache_variable_validator(ngx_http_request_t *r,
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
 
-    if (ctx && ctx->op && ctx->state != NGX_HTTP_RCACHE_LOOKUP
+    if (ctx && (ctx->op || ctx->near)
+        && ctx->state != NGX_HTTP_RCACHE_LOOKUP
         && ctx->dry == NULL
         && rcache_head_status(&h, &ctx->entry.head, &line) == RCACHE_OK)
     {
@@ -185,7 +191,7 @@ ngx_http_rcache_variable_age(ngx_http_request_t *r,
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
 
-    if (ctx == NULL || ctx->op == NULL || ctx->dry
+    if (ctx == NULL || (ctx->op == NULL && !ctx->near) || ctx->dry
         || ctx->state == NGX_HTTP_RCACHE_LOOKUP)
     {
         v->not_found = 1;
@@ -231,6 +237,41 @@ ngx_http_rcache_variable_redis(ngx_http_request_t *r,
     return ngx_http_rcache_variable_set(v,
                                   ngx_http_rcache_redis_slow(ctx->zone->redis)
                                   ? &slow : &up);
+}
+
+
+/* where what is sent was */
+
+static ngx_int_t
+ngx_http_rcache_variable_source(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_rcache_ctx_t  *ctx;
+
+    static ngx_str_t  near = ngx_string("near");
+    static ngx_str_t  redis = ngx_string("redis");
+    static ngx_str_t  collapsed = ngx_string("collapsed");
+    static ngx_str_t  upstream = ngx_string("upstream");
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
+
+    if (ctx == NULL || ctx->status == NGX_HTTP_RCACHE_NONE) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    switch (ctx->status) {
+
+    case NGX_HTTP_RCACHE_HIT:
+    case NGX_HTTP_RCACHE_STALE:
+    case NGX_HTTP_RCACHE_UPDATING:
+        return ngx_http_rcache_variable_set(v, ctx->near ? &near
+                                               : ctx->collapsed ? &collapsed
+                                               : &redis);
+
+    default:
+        return ngx_http_rcache_variable_set(v, &upstream);
+    }
 }
 
 

@@ -10,6 +10,8 @@
 
 static ngx_http_rcache_write_t *ngx_http_rcache_write_create(
     ngx_http_rcache_zone_t *zone, ngx_http_rcache_op_t *op);
+static void ngx_http_rcache_write_near(ngx_http_rcache_write_t *write,
+    ngx_str_t *key);
 static void ngx_http_rcache_write_wait(ngx_http_rcache_write_t *write,
     ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_write_base(ngx_http_rcache_write_t *write,
@@ -44,6 +46,8 @@ ngx_http_rcache_write(ngx_http_rcache_zone_t *zone, ngx_http_rcache_op_t *op,
         return RCACHE_REASON_NO_MEMORY;
     }
 
+    ngx_http_rcache_write_near(write, base);
+
     reason = ngx_http_rcache_zone_submit(zone, op);
 
     if (reason == RCACHE_REASON_NONE) {
@@ -51,6 +55,26 @@ ngx_http_rcache_write(ngx_http_rcache_zone_t *zone, ngx_http_rcache_op_t *op,
     }
 
     return reason;
+}
+
+
+/*
+ * No copy of the key is used from now on; and none that is read until Redis has
+ * answered, for nobody knows which of both came first.
+ */
+
+static void
+ngx_http_rcache_write_near(ngx_http_rcache_write_t *write, ngx_str_t *key)
+{
+    ngx_http_rcache_near_t  *near;
+
+    near = write->zone->near;
+
+    if (near && key->len) {
+        write->near[write->nnear] = rcache_sum(key->data, key->len);
+
+        ngx_http_rcache_near_void(near, write->near[write->nnear++]);
+    }
 }
 
 
@@ -114,12 +138,17 @@ ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
     ngx_http_rcache_write_t *write = op->data;
 
     ngx_int_t                  rc;
+    ngx_uint_t                 i;
     rcache_reason_e            refused;
     ngx_http_rcache_ctx_t     *ctx;
     ngx_http_rcache_flight_t  *flight;
 
     ctx = write->ctx;
     flight = write->flight;
+
+    for (i = 0; i < write->nnear; i++) {
+        ngx_http_rcache_near_void(write->zone->near, write->near[i]);
+    }
 
     rc = NGX_ERROR;
 
@@ -221,6 +250,9 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
     }
 
     op->command = RCACHE_COMMAND_STORE;
+
+    ngx_http_rcache_write_near(write, &store.key);
+    ngx_http_rcache_write_near(write, &store.marker_key);
 
     if (upload) {
 

@@ -102,6 +102,12 @@ ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
         zone->conf.connected = ngx_http_rcache_count_connected;
         zone->conf.data = zone;
 
+        if (zone->near_shm
+            && ngx_http_rcache_near_start(cycle, zone) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
         zone->redis = ngx_http_rcache_redis_create(cycle, &zone->conf);
         if (zone->redis == NULL) {
             return NGX_ERROR;

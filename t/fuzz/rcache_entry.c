@@ -281,6 +281,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
 
+    /* without sums it is bounded all the same */
+
+    if (rcache_entry_known(&e, p, size, &key) == RCACHE_OK) {
+        check_inside(&e.head, p, size);
+        check_inside(&e.body, p, size);
+        check_inside(&e.tags, p, size);
+        check_inside(&e.variant, p, size);
+    }
+
     rc = rcache_entry_decode(&e, p, size, &key);
 
     if (rc != RCACHE_OK) {

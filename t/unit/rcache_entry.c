@@ -216,6 +216,52 @@ round_trip_of_extremes(void **state)
 }
 
 
+/* what was decoded once is not summed up again; all else is looked at */
+
+static void
+known(void **state)
+{
+    u_char          *p;
+    size_t           len, n;
+    rcache_str_t     other;
+    rcache_entry_t   e, d, k;
+
+    (void) state;
+
+    e = entry();
+    p = store(&e, &len);
+
+    assert_int_equal(rcache_entry_decode(&d, p, len, &e.key), RCACHE_OK);
+    assert_int_equal(rcache_entry_known(&k, p, len, &e.key), RCACHE_OK);
+
+    assert_int_equal(k.created, d.created);
+    assert_int_equal(k.lifetime, d.lifetime);
+    assert_int_equal(k.body_sum, d.body_sum);
+    assert_int_equal(k.flags, d.flags);
+    assert_int_equal(k.status, d.status);
+    assert_ptr_equal(k.head.data, d.head.data);
+    assert_int_equal(k.head.len, d.head.len);
+    assert_ptr_equal(k.body.data, d.body.data);
+    assert_int_equal(k.body.len, d.body.len);
+
+    for (n = 0; n < len; n++) {
+        assert_int_not_equal(rcache_entry_known(&k, p, n, &e.key), RCACHE_OK);
+    }
+
+    other = unit_str("another");
+    assert_int_equal(rcache_entry_known(&k, p, len, &other),
+                     RCACHE_ENTRY_OTHER);
+
+    p[len - 1] ^= 1;
+
+    assert_int_equal(rcache_entry_decode(&d, p, len, &e.key),
+                     RCACHE_ENTRY_CORRUPT);
+    assert_int_equal(rcache_entry_known(&k, p, len, &e.key), RCACHE_OK);
+
+    free(p);
+}
+
+
 /* docs/storage-format.md, byte by byte: other programs rely on it */
 
 static void
@@ -1326,6 +1372,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(round_trip),
+        cmocka_unit_test(known),
         cmocka_unit_test(blocks),
         cmocka_unit_test(peek),
         cmocka_unit_test(soften),
