@@ -63,6 +63,18 @@ budget('hit, 1 KiB, CPU of Redis, to srcache', ['hot', 1024, 64], 'backend',
 budget('hit, 1 KiB, 1 connection, p50, to proxy_cache', ['hot', 1024, 1],
        'p50', 'proxy_cache', 1.05);
 
+budget('near hit, 1 KiB, to proxy_cache', ['hot', 1024, 64], 'cpu',
+       'proxy_cache', 0.53, 'module-near');
+
+budget('near hit, 16 KiB, to proxy_cache', ['hot', 16384, 64], 'cpu',
+       'proxy_cache', 0.75, 'module-near');
+
+budget('near hit, 1 KiB, to `return`', ['hot', 1024, 64], 'cpu', 'return',
+       1.1, 'module-near');
+
+budget('near hit, 1 KiB, 1 connection, p50, to proxy_cache',
+       ['hot', 1024, 1], 'p50', 'proxy_cache', 1.05, 'module-near');
+
 for ([1024, '1 KiB'], [16384, '16 KiB']) {
     my ($size, $words) = @$_;
 

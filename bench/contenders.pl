@@ -309,6 +309,29 @@ EOC
     },
 
     {
+        name     => 'module-near',
+        title    => 'this module, near cache',
+        load     => ['@module@'],
+        backend  => 'redis-unix',
+        http     => <<'EOC',
+    redis_proxy_cache_zone  bench:16m server=unix:@sock@ near=64m;
+
+    map $redis_proxy_cache_source $bench_near {
+        near      HIT;
+        upstream  MISS;
+        default   FAR;
+    }
+EOC
+        location => <<'EOC',
+            redis_proxy_cache               bench;
+            redis_proxy_cache_near          1h;
+            redis_proxy_cache_segment_size  512k;
+EOC
+        status   => '$bench_near',
+        runs     => { hot => 'HIT' },
+    },
+
+    {
         name     => 'module-nolock',
         title    => 'this module, no lock',
         load     => ['@module@'],

@@ -17,6 +17,7 @@ my @paths = (
     [ 'proxy_pass'    => '/proxy/1024/', 1 ],
     [ 'hit, 1 KiB'    => '/hot/1024/x', 0 ],
     [ 'hit, 16 KiB'   => '/hot/16384/x', 0 ],
+    [ 'near hit, 1 KiB' => '/near/1024/x', 0 ],
     [ 'stored miss'   => '/cold/1024/', 1 ],
     [ 'bypass'        => '/bypass/1024/', 1 ],
     [ 'not cacheable' => '/no/1024/', 1 ],
@@ -242,6 +243,7 @@ sub conf {
     }
 
     redis_proxy_cache_zone  hot:1m server=%%REDIS%%;
+    redis_proxy_cache_zone  near:1m server=%%REDIS%% near=4m;
     redis_proxy_cache_zone  gone:1m server=redis://127.0.0.1:%%DEAD%%;
 
     server {
@@ -258,6 +260,12 @@ sub conf {
         location / {
             proxy_pass         http://origin;
             redis_proxy_cache  hot;
+        }
+
+        location /near/ {
+            proxy_pass              http://origin;
+            redis_proxy_cache       near;
+            redis_proxy_cache_near  1h;
         }
 
         location /bypass/ {
