@@ -27,7 +27,8 @@ my $origin = $t->origin(sub {
 
 # one that tells of a change when the test says so, and answers when it does
 
-my %file = map { $_ => $t->dir() . "/$_" } qw(entry say hold held);
+my %file = map { $_ => $t->dir() . "/$_" }
+           qw(entry say hold held cut wait waits id);
 my $run = 'a' x 40;
 
 my $fake = $t->fake_redis(sub {
@@ -40,12 +41,22 @@ my $fake = $t->fake_redis(sub {
             $peer->send('$' . length($info) . "\r\n$info\r\n");
 
         } elsif ($what eq 'CLIENT ID') {
-            $peer->send(":7\r\n");
+            spit($file{id}, (-e $file{id} ? slurp($file{id}) : 0) + 1);
+            $peer->send(':' . slurp($file{id}) . "\r\n");
 
         } elsif ($what =~ /^SUBSCRIBE/) {
             $peer->send("*3\r\n\$9\r\nsubscribe\r\n", bulk($argv[1]),
                         ":1\r\n");
             return listen_on($peer);
+
+        } elsif ($what eq 'CLIENT TRACKING') {
+
+            if (-e $file{wait}) {
+                spit($file{waits}, '');
+                wait_for { !-e $file{wait} };
+            }
+
+            $peer->send("+OK\r\n");
 
         } elsif ($what =~ /^PTTL/) {
             $peer->send(":60000\r\n");
@@ -99,7 +110,18 @@ is($real->get('/a')->verdict, 'MISS -', 'a miss');
 ok($redis->wait_key('api:{/a}'), 'is stored');
 spit($file{entry}, $redis->get('api:{/a}'));
 
+# the listener is lost while it is being made known, and there is another one
+
 my $nginx = $t->nginx($conf, settle => 0, vars => { SERVER => $fake->url() });
+
+spit($file{wait}, '');
+source() for 1 .. 2;
+ok((wait_for { -e $file{waits} }), 'one listener is made known');
+spit($file{cut}, '');
+ok((wait_for { said('SUBSCRIBE __redis__:invalidate') == 2 }), 'another one');
+is(said('CLIENT TRACKING'), 1, 'which waits for its turn');
+unlink $file{wait};
+ok((wait_for { said('CLIENT TRACKING') == 2 }), 'and is made known as well');
 
 ok((wait_for { source() eq 'near' }), 'it is near');
 is(status()->{near_changes}{key}, 0, 'nothing has changed so far');
@@ -150,6 +172,8 @@ sub listen_on {
     my ($peer) = @_;
 
     for (;;) {
+        return if unlink $file{cut};
+
         if (length $peer->{in} || IO::Select->new($peer->{sock})
                                   ->can_read(0.01))
         {
@@ -184,6 +208,13 @@ sub changes {
     my $changes = status()->{near_changes};
 
     return $changes->{key} + $changes->{all};
+}
+
+
+sub said {
+    my ($what) = @_;
+
+    return scalar grep { $_ eq $what } $fake->commands();
 }
 
 

@@ -57,7 +57,8 @@ struct ngx_http_rcache_track_s {
 
     int64_t                     id;            /* of the listener; 0: unknown */
     u_char                      run[NGX_HTTP_RCACHE_TRACK_RUN];
-    ngx_uint_t                  asked;         /* TRACKING not yet answered */
+    int64_t                     asked;         /* the same, that TRACKING has,
+                                                  not yet answered; or 0 */
     ngx_int_t                   n;             /* see tracking->begin */
     ngx_msec_t                  pause;         /* nothing is tried until then */
 
@@ -260,7 +261,7 @@ ngx_http_rcache_track_start(ngx_http_rcache_track_t *track)
                                    ngx_http_rcache_track_on_handler, track)
         == NGX_OK)
     {
-        track->asked = 1;
+        track->asked = track->id;
     }
 }
 
@@ -407,14 +408,22 @@ ngx_http_rcache_track_on_handler(ngx_http_rcache_op_t *op,
 {
     ngx_http_rcache_track_t *track = op->data;
 
-    ngx_str_t                     none;
-    ngx_http_rcache_tracking_t   *tracking;
+    int64_t                      id;
+    ngx_str_t                    none;
+    ngx_http_rcache_tracking_t  *tracking;
 
+    id = track->asked;
     track->asked = 0;
 
-    /* the listener may have been lost since */
-
     if (reply == NULL || !track->listens) {
+        return;
+    }
+
+    if (id != track->id) {
+
+        /* it was for a listener that has been lost since */
+
+        ngx_http_rcache_track_start(track);
         return;
     }
 

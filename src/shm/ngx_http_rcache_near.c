@@ -204,7 +204,7 @@ ngx_http_rcache_near_create(ngx_slab_pool_t *pool, size_t size)
     }
 
     sh->size = left;
-    sh->max = ngx_min(left / 16, NGX_HTTP_RCACHE_NEAR_VALUE);
+    sh->max = ngx_min(size / 16, NGX_HTTP_RCACHE_NEAR_VALUE);
 
     pool->data = sh;
 
