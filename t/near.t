@@ -15,6 +15,8 @@ use Test::More;
 use RCache;
 use RCache::Status;
 
+my $slices = join '', map { pack 'N', $_ } 1 .. 1000;
+
 my $t = RCache->new();
 my $redis = $t->redis();
 my $origin = $t->origin(\&origin);
@@ -78,6 +80,23 @@ my $conf = <<'CONF';
         location /early/ {
             proxy_pass                       http://%%ORIGIN%%;
             redis_proxy_cache_early_refresh  10;
+        }
+
+        location /slice/ {
+            slice                   1k;
+            proxy_set_header        Range $slice_range;
+            proxy_pass              http://%%ORIGIN%%;
+            redis_proxy_cache_key   $uri|$slice_range;
+        }
+
+        location /uri/ {
+            proxy_pass              http://%%ORIGIN%%;
+            redis_proxy_cache_key   $uri;
+        }
+
+        location /ssi/ {
+            ssi                     on;
+            proxy_pass              http://%%ORIGIN%%;
         }
 
         location = /status {
@@ -259,6 +278,20 @@ $one->get('/segments/a') for 1 .. 6;
 is(source($one, '/segments/a'), 'redis', 'no body in segments');
 is(length $one->get('/segments/a')->body, 20000, 'which is whole');
 
+# slices, and what is included in a page
+
+near($one, '/slice/a');
+$before = asked();
+is($one->get('/slice/a')->body, $slices, 'slices');
+is(asked(), $before, 'each of them a copy');
+
+near($one, "/uri/$_") for 'a', 'b';
+near($one, '/ssi/a');
+$before = asked();
+like($one->get('/ssi/a')->body, qr/^\[answer \d+\|answer \d+\]\z/,
+     'subrequests');
+is(asked(), $before, 'are served from copies');
+
 # what is no longer fresh is none of its business
 
 near($one, '/fleeting/a');
@@ -348,6 +381,22 @@ sub origin {
 
     return $reply->send(200, [ 'Cache-Control' => $say ], 'x' x 20000)
         if $req->uri =~ m{^/segments/};
+
+    if ($req->uri =~ m{^/slice/}) {
+        my ($from, $to) = $req->header('Range') =~ /^bytes=(\d+)-(\d+)/;
+        my $part = substr $slices, $from, $to - $from + 1;
+
+        return $reply->send(206, [
+            'Cache-Control' => $say, ETag => '"s"', 'Content-Range' =>
+            "bytes $from-" . ($from + length($part) - 1) . '/4000'
+        ], $part);
+    }
+
+    return $reply->send(200, [ 'Cache-Control' => $say,
+                               'Content-Type' => 'text/html' ],
+        '[' . join('|', map { qq(<!--# include virtual="/uri/$_" -->) }
+                   'a', 'b') . ']')
+        if $req->uri =~ m{^/ssi/};
 
     $say = 'public, max-age=600' if $req->uri =~ m{^/public/};
     $say = 'max-age=2' if $req->uri =~ m{^/fleeting/};

@@ -255,7 +255,10 @@ ngx_http_rcache_variable_source(ngx_http_request_t *r,
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
 
-    if (ctx == NULL || ctx->status == NGX_HTTP_RCACHE_NONE) {
+    if (ctx == NULL
+        || ctx->status == NGX_HTTP_RCACHE_NONE
+        || ctx->state == NGX_HTTP_RCACHE_REFUSE)
+    {
         v->not_found = 1;
         return NGX_OK;
     }
