@@ -336,6 +336,7 @@ rcache_entry_take_apart(rcache_entry_t *e, u_char *data, size_t len,
 
     e->plain = 0;
     e->passed = 0;
+    e->known = (known != 0);
 
     if (rcache_entry_whole(e) != RCACHE_OK || !rcache_entry_valid(e)) {
         return RCACHE_ENTRY_CORRUPT;

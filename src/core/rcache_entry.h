@@ -161,6 +161,8 @@ typedef struct {
 
     unsigned           plain:1;   /* body is the decoded one */
     unsigned           passed:1;  /* the client takes it as it is */
+    unsigned           known:1;   /* by rcache_entry_known(), so its head is
+                                     well-formed */
 
     rcache_str_t       tags;      /* if _TAGS: hashes; decode sets it empty */
 
@@ -213,8 +215,8 @@ int rcache_entry_decode(rcache_entry_t *e, u_char *data, size_t len,
     const rcache_str_t *key);
 
 /*
- * The same of what was decoded and verified once, and is a copy of that: the
- * sums are not made anew.
+ * The same of what was decoded and verified once, whose head was taken apart to
+ * its end, and that is a copy of that: the sums are not made anew.
  */
 
 int rcache_entry_known(rcache_entry_t *e, u_char *data, size_t len,

@@ -7,6 +7,8 @@
 #include "rcache_head.h"
 
 
+static int rcache_head_value(rcache_head_t *h, rcache_str_t *value, u_char *p,
+    u_char *end);
 static u_char *rcache_head_line(u_char *p, u_char *last);
 
 
@@ -46,6 +48,7 @@ rcache_head_status(rcache_head_t *h, const rcache_str_t *head,
 
     h->pos = p + 2;
     h->last = last;
+    h->known = 0;
 
     return RCACHE_OK;
 }
@@ -60,6 +63,22 @@ rcache_head_next(rcache_head_t *h, rcache_str_t *name, rcache_str_t *value)
     last = h->last;
 
     name->data = p;
+
+    if (h->known && last - p > 2) {
+
+        /* what separates is all that is looked for */
+
+        p = memchr(p, ':', last - p);
+        end = p ? memchr(p, '\r', last - p) : NULL;
+
+        if (end == NULL) {
+            return RCACHE_ERROR;
+        }
+
+        name->len = p++ - name->data;
+
+        return rcache_head_value(h, value, p, end);
+    }
 
     while (p < last && rcache_token[*p]) {
         p++;
@@ -89,6 +108,14 @@ rcache_head_next(rcache_head_t *h, rcache_str_t *name, rcache_str_t *value)
         return RCACHE_ERROR;
     }
 
+    return rcache_head_value(h, value, p, end);
+}
+
+
+static int
+rcache_head_value(rcache_head_t *h, rcache_str_t *value, u_char *p,
+    u_char *end)
+{
     h->pos = end + 2;
 
     /* RFC 9112, 5.1: the blanks around a value are not part of it */

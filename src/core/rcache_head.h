@@ -19,8 +19,10 @@
 
 
 typedef struct {
-    u_char  *pos;
-    u_char  *last;
+    u_char    *pos;
+    u_char    *last;
+    unsigned   known;   /* nonzero: all of it was looked at before, and found to
+                           be well-formed; cleared by rcache_head_status() */
 } rcache_head_t;
 
 

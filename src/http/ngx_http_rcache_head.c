@@ -323,6 +323,8 @@ ngx_http_rcache_head_restore(ngx_http_request_t *r, rcache_entry_t *entry)
         return NGX_DECLINED;
     }
 
+    h.known = entry->known;
+
     r->headers_out.status = entry->status;
 
     /* with no reason phrase, nginx has one of its own */

@@ -82,6 +82,22 @@ same_in_any_case(void **state)
 
     assert_true(rcache_str_same(&unit_str("Vary"), &unit_str("vARY")));
     assert_true(rcache_str_same(&unit_str(""), &unit_str("")));
+    assert_true(rcache_str_same(&unit_str("Last-Modified"),
+                                &unit_str("Last-Modified")));
+    assert_true(rcache_str_same(&unit_str("Last-Modified"),
+                                &unit_str("Last-ModifieD")));
+    assert_true(rcache_str_same(&unit_str("Last-Modified"),
+                                &unit_str("lAST-MODIFIED")));
+    assert_false(rcache_str_same(&unit_str("Last-Modified"),
+                                 &unit_str("Last-Modifief")));
+    assert_false(rcache_str_same(&unit_str("Last-Modified"),
+                                 &unit_str("Past-Modified")));
+    assert_false(rcache_str_same(&unit_str("0123456789abcdefX"),
+                                 &unit_str("0123456789abcdefY")));
+    assert_true(rcache_str_same(&unit_str("0123456789abcdef"),
+                                &unit_str("0123456789ABCDEF")));
+    assert_false(rcache_str_same(&unit_str("X123456789abcdef"),
+                                 &unit_str("Y123456789abcdef")));
     assert_false(rcache_str_same(&unit_str("Vary"), &unit_str("Var")));
     assert_false(rcache_str_same(&unit_str("@"), &unit_str("`")));
     assert_false(rcache_str_same(&unit_str("["), &unit_str("{")));

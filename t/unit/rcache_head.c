@@ -365,6 +365,52 @@ what_may_be_written(void **state)
 }
 
 
+/* the same comes out if nothing but what separates is looked for */
+
+static void
+known(void **state)
+{
+    int            rc;
+    rcache_str_t   head, line, name[2], value[2];
+    rcache_head_t  a, b;
+
+    (void) state;
+
+    head = unit_str("HTTP/1.1 200 OK\r\nDate: now\r\nX-Empty:\r\nX-B: \t a: b"
+                    " \r\nX-Tab: a\tb\r\nE: \r\n\r\n");
+
+    assert_int_equal(rcache_head_status(&a, &head, &line), RCACHE_OK);
+    assert_int_equal(rcache_head_status(&b, &head, &line), RCACHE_OK);
+
+    b.known = 1;
+
+    do {
+        rc = rcache_head_next(&a, &name[0], &value[0]);
+        assert_int_equal(rcache_head_next(&b, &name[1], &value[1]), rc);
+
+        if (rc == RCACHE_OK) {
+            assert_ptr_equal(name[0].data, name[1].data);
+            assert_int_equal(name[0].len, name[1].len);
+            assert_ptr_equal(value[0].data, value[1].data);
+            assert_int_equal(value[0].len, value[1].len);
+        }
+
+    } while (rc == RCACHE_OK);
+
+    assert_int_equal(rc, RCACHE_DONE);
+
+    /* what is not so at all does no harm */
+
+    head = unit_str("HTTP/1.1 200\r\nno end of it, and no line\r\n");
+
+    assert_int_equal(rcache_head_status(&b, &head, &line), RCACHE_OK);
+
+    b.known = 1;
+
+    assert_int_equal(rcache_head_next(&b, &name[1], &value[1]), RCACHE_ERROR);
+}
+
+
 int
 main(void)
 {
@@ -378,7 +424,8 @@ main(void)
         cmocka_unit_test(rfc9110_5_5_nul_cr_lf_in_a_value),
         cmocka_unit_test(cut_short_anywhere),
         cmocka_unit_test(nothing_behind_the_empty_line),
-        cmocka_unit_test(what_may_be_written)
+        cmocka_unit_test(what_may_be_written),
+        cmocka_unit_test(known)
     };
 
     return cmocka_run_group_tests_name("rcache_head", tests, NULL, NULL);
