@@ -60,10 +60,10 @@ typedef struct {
     uint64_t                     pos;        /* in the ring, which never ends */
     uint64_t                     serial;
     ngx_atomic_uint_t            generation;
-    ngx_atomic_uint_t            voids;
     ngx_msec_t                   made;
     ngx_msec_t                   until;
     size_t                       offset;     /* the same, where it is */
+    uint32_t                     voids;
     uint32_t                     era;
     uint32_t                     guard;
     uint32_t                     key_len;
@@ -83,7 +83,7 @@ struct ngx_http_rcache_near_sh_s {
     ngx_http_rcache_near_place_t  *places;
     ngx_uint_t                     sets;     /* their number less one */
 
-    ngx_atomic_t                  *voids;
+    uint32_t                      *voids;
     ngx_uint_t                     mask;     /* their number less one */
 
     uint32_t                      *lately;
@@ -109,7 +109,7 @@ static ngx_uint_t ngx_http_rcache_near_lock(ngx_http_rcache_near_t *near);
 
 
 #define ngx_http_rcache_near_voids(sh, hash)                                  \
-    (&(sh)->voids[((hash) >> 16) & (sh)->mask])
+    ngx_http_rcache_near_load(&(sh)->voids[((hash) >> 16) & (sh)->mask])
 
 
 ngx_int_t
@@ -174,10 +174,13 @@ ngx_http_rcache_near_create(ngx_slab_pool_t *pool, size_t size)
     sh->places = ngx_slab_calloc(pool,
                                  n * sizeof(ngx_http_rcache_near_place_t));
 
-    /* of two keys that share a counter one suffers for the other */
+    /*
+     * Of two keys that share a counter one suffers for the other, and all that
+     * is stored by this instance is counted.
+     */
 
-    sh->mask = n * 2 - 1;
-    sh->voids = ngx_slab_calloc(pool, n * 2 * sizeof(ngx_atomic_t));
+    sh->mask = n * 8 - 1;
+    sh->voids = ngx_slab_calloc(pool, n * 8 * sizeof(uint32_t));
 
     sh->latest = n * 4 - 1;
     sh->lately = ngx_slab_calloc(pool, n * 4 * sizeof(uint32_t));
@@ -387,7 +390,7 @@ ngx_http_rcache_near_begin(ngx_http_rcache_near_t *near, ngx_uint_t guard,
 {
     fill->guard = guard;
     fill->generation = near->sh->guards[guard].generation;
-    fill->voids = *ngx_http_rcache_near_voids(near->sh, fill->hash);
+    fill->voids = ngx_http_rcache_near_voids(near->sh, fill->hash);
     fill->made = ngx_current_msec;
 
     near->sh->guards[guard].used = ngx_current_msec;
@@ -413,7 +416,7 @@ ngx_http_rcache_near_put(ngx_http_rcache_near_t *near,
     size = key->len + value->len;
 
     if (sh->guards[fill->guard].generation != fill->generation
-        || *ngx_http_rcache_near_voids(sh, fill->hash) != fill->voids)
+        || ngx_http_rcache_near_voids(sh, fill->hash) != fill->voids)
     {
         return NGX_ABORT;
     }
@@ -575,7 +578,7 @@ ngx_http_rcache_near_get(ngx_http_rcache_near_t *near, ngx_str_t *key,
         || (ngx_msec_int_t) (copy.until - now) <= 0
         || (ngx_msec_int_t) (now - copy.made) >= (ngx_msec_int_t) age
         || !ngx_http_rcache_near_guarded(sh, copy.guard, copy.generation, now)
-        || *ngx_http_rcache_near_voids(sh, hash) != copy.voids)
+        || ngx_http_rcache_near_voids(sh, hash) != copy.voids)
     {
         return NGX_DECLINED;
     }
@@ -643,7 +646,11 @@ ngx_http_rcache_near_guarded(ngx_http_rcache_near_sh_t *sh, ngx_uint_t guard,
 void
 ngx_http_rcache_near_void(ngx_http_rcache_near_t *near, uint64_t hash)
 {
-    (void) ngx_atomic_fetch_add(ngx_http_rcache_near_voids(near->sh, hash), 1);
+    ngx_http_rcache_near_sh_t  *sh;
+
+    sh = near->sh;
+
+    (void) __sync_fetch_and_add(&sh->voids[(hash >> 16) & sh->mask], 1);
 }
 
 

@@ -66,7 +66,7 @@ typedef struct {
     uint64_t                     hash;
     uint64_t                     serial;     /* the caller's: equal or void */
     ngx_atomic_uint_t            generation;
-    ngx_atomic_uint_t            voids;
+    uint32_t                     voids;
     ngx_uint_t                   guard;
     ngx_msec_t                   made;       /* it was asked for */
 } ngx_http_rcache_near_fill_t;
