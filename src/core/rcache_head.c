@@ -7,8 +7,6 @@
 #include "rcache_head.h"
 
 
-static int rcache_head_value(rcache_head_t *h, rcache_str_t *value, u_char *p,
-    u_char *end);
 static u_char *rcache_head_line(u_char *p, u_char *last);
 
 
@@ -69,53 +67,45 @@ rcache_head_next(rcache_head_t *h, rcache_str_t *name, rcache_str_t *value)
         /* what separates is all that is looked for */
 
         p = memchr(p, ':', last - p);
-        end = p ? memchr(p, '\r', last - p) : NULL;
-
-        if (end == NULL) {
+        if (p == NULL) {
             return RCACHE_ERROR;
         }
 
         name->len = p++ - name->data;
+        end = memchr(p, '\r', last - p);
 
-        return rcache_head_value(h, value, p, end);
-    }
+    } else {
 
-    while (p < last && rcache_token[*p]) {
-        p++;
-    }
-
-    if (p == last) {
-        return RCACHE_ERROR;
-    }
-
-    name->len = p - name->data;
-
-    if (name->len == 0) {
-
-        if (last - p == 2 && p[0] == '\r' && p[1] == '\n') {
-            return RCACHE_DONE;
+        while (p < last && rcache_token[*p]) {
+            p++;
         }
 
-        return RCACHE_ERROR;
+        if (p == last) {
+            return RCACHE_ERROR;
+        }
+
+        name->len = p - name->data;
+
+        if (name->len == 0) {
+
+            if (last - p == 2 && p[0] == '\r' && p[1] == '\n') {
+                return RCACHE_DONE;
+            }
+
+            return RCACHE_ERROR;
+        }
+
+        if (*p++ != ':') {
+            return RCACHE_ERROR;
+        }
+
+        end = rcache_head_line(p, last);
     }
 
-    if (*p++ != ':') {
-        return RCACHE_ERROR;
-    }
-
-    end = rcache_head_line(p, last);
     if (end == NULL) {
         return RCACHE_ERROR;
     }
 
-    return rcache_head_value(h, value, p, end);
-}
-
-
-static int
-rcache_head_value(rcache_head_t *h, rcache_str_t *value, u_char *p,
-    u_char *end)
-{
     h->pos = end + 2;
 
     /* RFC 9112, 5.1: the blanks around a value are not part of it */
