@@ -28,15 +28,17 @@ my $origin = $t->origin(sub {
 # one that tells of a change when the test says so, and answers when it does
 
 my %file = map { $_ => $t->dir() . "/$_" }
-           qw(entry say hold held cut wait waits id);
-my $run = 'a' x 40;
+           qw(entry say hold held cut wait waits id two);
 
 my $fake = $t->fake_redis(sub {
     my ($peer) = @_;
+    my $looks;
+
     while (my @argv = $peer->command()) {
         my $what = uc(join ' ', @argv[0, 1]);
 
         if ($what =~ /^INFO/) {
+            my $run = ($looks && -e $file{two} ? 'b' : 'a') x 40;
             my $info = "# Server\r\nrun_id:$run\r\n";
             $peer->send('$' . length($info) . "\r\n$info\r\n");
 
@@ -54,6 +56,10 @@ my $fake = $t->fake_redis(sub {
             if (-e $file{wait}) {
                 spit($file{waits}, '');
                 wait_for { !-e $file{wait} };
+
+                # long after the other one has been confirmed
+
+                select undef, undef, undef, 0.3;
             }
 
             $peer->send("+OK\r\n");
@@ -68,6 +74,7 @@ my $fake = $t->fake_redis(sub {
                 wait_for { !-e $file{hold} };
             }
 
+            $looks = 1;
             $peer->send(bulk(slurp($file{entry})));
 
         } else {
@@ -110,18 +117,40 @@ is($real->get('/a')->verdict, 'MISS -', 'a miss');
 ok($redis->wait_key('api:{/a}'), 'is stored');
 spit($file{entry}, $redis->get('api:{/a}'));
 
+# what is said to be one server may be two: the number of a client means nothing
+# at the other one
+
+my $two = $t->nginx($conf, settle => 0, vars => { SERVER => $fake->url() });
+
+spit($file{two}, '');
+ok((wait_for {
+    $two->get('/a');
+    return $two->lines('two connections lead to two servers');
+}), 'two servers');
+is_deeply([ map { $two->get('/a')->header('X-Source') } 1 .. 5 ],
+          [ ('redis') x 5 ], 'of which one could not tell of the other');
+unlink $file{two};
+ok((wait_for { $two->get('/a')->header('X-Source') eq 'near' }),
+   'until they are one');
+$two->stop();
+
 # the listener is lost while it is being made known, and there is another one
 
 my $nginx = $t->nginx($conf, settle => 0, vars => { SERVER => $fake->url() });
+
+my @said = map { said($_) } 'SUBSCRIBE __redis__:invalidate',
+                            'CLIENT TRACKING';
 
 spit($file{wait}, '');
 source() for 1 .. 2;
 ok((wait_for { -e $file{waits} }), 'one listener is made known');
 spit($file{cut}, '');
-ok((wait_for { said('SUBSCRIBE __redis__:invalidate') == 2 }), 'another one');
-is(said('CLIENT TRACKING'), 1, 'which waits for its turn');
+ok((wait_for { said('SUBSCRIBE __redis__:invalidate') == $said[0] + 2 }),
+   'another one');
+is(said('CLIENT TRACKING'), $said[1] + 1, 'which waits for its turn');
 unlink $file{wait};
-ok((wait_for { said('CLIENT TRACKING') == 2 }), 'and is made known as well');
+ok((wait_for { said('CLIENT TRACKING') == $said[1] + 2 }),
+   'and is made known as well');
 
 ok((wait_for { source() eq 'near' }), 'it is near');
 is(status()->{near_changes}{key}, 0, 'nothing has changed so far');

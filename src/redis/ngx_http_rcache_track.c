@@ -132,6 +132,14 @@ ngx_http_rcache_track_op(ngx_http_rcache_node_t *node,
         return;
     }
 
+    if (!track->beat.timer_set) {
+        ngx_http_rcache_track_beat(track);
+
+        if (!track->on) {
+            return;
+        }
+    }
+
     ngx_str_set(&argv[0], "CLIENT");
     ngx_str_set(&argv[1], "CACHING");
     ngx_str_set(&argv[2], "YES");
@@ -156,10 +164,6 @@ ngx_http_rcache_track_op(ngx_http_rcache_node_t *node,
     op->tracked = 1;
     op->tracker = track->n;
     op->ttl = -2;
-
-    if (!track->beat.timer_set) {
-        ngx_http_rcache_track_beat(track);
-    }
 }
 
 
