@@ -50,6 +50,7 @@ ngx_http_rcache_conn_init(ngx_http_rcache_conn_t *conn,
     ngx_queue_init(&conn->sending);
     ngx_queue_init(&conn->pending);
 
+    conn->turn = NGX_HTTP_RCACHE_TURN;
     conn->last_out = &conn->out;
 
     conn->timer.data = conn;

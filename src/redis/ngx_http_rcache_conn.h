@@ -36,6 +36,10 @@
 
 #define NGX_HTTP_RCACHE_BUFFER       65536
 
+/* bytes a turn of the event loop; those of large bodies are in no hurry */
+#define NGX_HTTP_RCACHE_TURN         (1024 * 1024)
+#define NGX_HTTP_RCACHE_TURN_BULK    32768
+
 /* of "<host>:<port>", in bytes */
 #define NGX_HTTP_RCACHE_NODE_NAME    128
 
@@ -112,6 +116,8 @@ typedef struct {
     ngx_uint_t                     nops;       /* in all three, but those of
                                                   the handshake */
 
+    size_t                         turn;       /* bytes, each way; then others
+                                                  have theirs */
     off_t                          unsent;     /* bytes */
     ngx_chain_t                   *out;
     ngx_chain_t                  **last_out;

@@ -14,11 +14,6 @@
 #include "ngx_http_rcache_conn.h"
 
 
-/* then others have a turn */
-
-#define NGX_HTTP_RCACHE_READ_MAX  (1024 * 1024)
-
-
 static ngx_int_t ngx_http_rcache_conn_flush(ngx_http_rcache_conn_t *conn);
 static ssize_t ngx_http_rcache_conn_recv(ngx_http_rcache_conn_t *conn);
 #if (NGX_SSL)
@@ -95,7 +90,7 @@ ngx_http_rcache_conn_flush(ngx_http_rcache_conn_t *conn)
     /* what is buffered has been taken by TLS, but not by the socket */
 
     if (conn->out || c->buffered) {
-        cl = c->send_chain(c, conn->out, 0);
+        cl = c->send_chain(c, conn->out, conn->turn);
 
         if (cl == NULL && c->buffered) {
             cl = c->send_chain(c, NULL, 0);
@@ -108,10 +103,13 @@ ngx_http_rcache_conn_flush(ngx_http_rcache_conn_t *conn)
         }
 
         conn->out = cl;
-        conn->blocked = (cl != NULL || c->buffered);
+        conn->blocked = ((cl != NULL && !c->write->ready) || c->buffered);
 
         if (cl == NULL) {
             conn->last_out = &conn->out;
+
+        } else if (c->write->ready && !conn->flush.posted) {
+            ngx_post_event(&conn->flush, &ngx_posted_next_events);
         }
     }
 
@@ -163,7 +161,7 @@ ngx_http_rcache_conn_read(ngx_http_rcache_conn_t *conn)
 
     while (rev->ready) {
 
-        if (total >= NGX_HTTP_RCACHE_READ_MAX) {
+        if (total >= conn->turn) {
             ngx_post_event(rev, &ngx_posted_next_events);
             return;
         }

@@ -48,6 +48,8 @@ ngx_http_rcache_node_init(ngx_http_rcache_redis_t *redis,
     for (i = 0; i < NGX_HTTP_RCACHE_LANES; i++) {
         ngx_http_rcache_conn_init(&node->lanes[i], node);
     }
+
+    node->lanes[NGX_HTTP_RCACHE_LANE_BULK].turn = NGX_HTTP_RCACHE_TURN_BULK;
 }
 
 
