@@ -62,6 +62,12 @@ my $conf = <<'CONF';
             proxy_buffering     off;
         }
 
+        location /roomy/ {
+            proxy_pass         http://%%ORIGIN%%;
+            proxy_buffer_size  16k;
+            proxy_buffers      20 16k;
+        }
+
         location /gzip/ {
             proxy_pass       http://%%ORIGIN%%;
             gzip             on;
@@ -316,6 +322,29 @@ is($r && $r->body, 'first, last', 'then there is');
 is($two->get('/x/slow?lazy')->verdict, 'HIT -', 'and a hit at once');
 $c->close();
 
+# much of it comes at once: what is before the end is not held with it
+
+for my $n (1 .. 5) {
+    my $uri = "/roomy/slowlarge?roomy-$n";
+    $c = $one->connect();
+    $c->send(RCache::HTTP::format_request('GET', $uri));
+    ok(wait_for { $origin->count($uri) }, "100 KiB at once, $n");
+
+    $redis->freeze();
+    $origin->say("roomy-$n");
+
+    my $front = wait_for { $c->fill(0.2); length $c->{in} > 65536 } 3;
+
+    ok($front, 'the client gets most of it, without Redis');
+    $c->fill(0.2) for 1 .. 3;
+    cmp_ok(length $c->{in}, '<', 102400, 'but not the end');
+    $redis->thaw();
+    $r = $c->response('GET');
+    is(length $r->body, 102400, 'which comes when it is stored');
+    is($two->get($uri)->verdict, 'HIT -', 'as a hit shows');
+    $c->close();
+}
+
 # the client leaves while its end is held: nothing else happens
 
 for my $way ('close', 'reset') {
@@ -493,6 +522,11 @@ sub origin {
             $reply->wait_word($word);
             return $kind eq 'slow204' ? $reply->head(204, @headers)
                                       : $reply->send(200, \@headers, '');
+        }
+
+        if ($kind eq 'slowlarge') {
+            $reply->wait_word($word);
+            return $reply->send(200, \@headers, 'x' x 102400);
         }
 
         my $chunked = $kind eq 'slowly' && $req->{version} eq 'HTTP/1.1';

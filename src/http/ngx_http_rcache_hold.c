@@ -10,7 +10,8 @@
  * So the last buffers of a response wait until Redis has the entry: for one
  * round trip, and never longer than what is left of the budget; not at all
  * if Redis has failed this request before.  What came before them has been
- * sent already.
+ * sent already; if much of it comes together with them, it is sent now, but for
+ * the last buffer.
  */
 
 
@@ -21,7 +22,12 @@
 
 #define NGX_HTTP_RCACHE_BUFFERED  0x08
 
+/* bytes: what is worth a write of its own */
 
+#define NGX_HTTP_RCACHE_HOLD_FRONT  32768
+
+
+static ngx_chain_t **ngx_http_rcache_hold_last(ngx_chain_t **in);
 static ngx_int_t ngx_http_rcache_hold_start(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_hold_timeout(ngx_event_t *ev);
@@ -31,19 +37,67 @@ ngx_int_t
 ngx_http_rcache_hold(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     ngx_chain_t *in)
 {
-    if (ctx->state != NGX_HTTP_RCACHE_HOLD
-        && ngx_http_rcache_hold_start(r, ctx) != NGX_OK)
-    {
-        return ngx_http_rcache_output(r, in);
+    ngx_int_t     rc;
+    ngx_chain_t  *last, **ll;
+
+    last = in;
+
+    if (ctx->state != NGX_HTTP_RCACHE_HOLD) {
+
+        if (ngx_http_rcache_hold_start(r, ctx) != NGX_OK) {
+            return ngx_http_rcache_output(r, in);
+        }
+
+        ll = ngx_http_rcache_hold_last(&in);
+
+        if (ll) {
+            last = *ll;
+            *ll = NULL;
+
+            rc = ngx_http_rcache_output(r, in);
+
+            /* it is a chain of those who have it made */
+
+            *ll = last;
+
+            if (rc == NGX_ERROR) {
+                return NGX_ERROR;
+            }
+        }
     }
 
-    if (ngx_chain_add_copy(r->pool, &ctx->held, in) != NGX_OK) {
+    if (ngx_chain_add_copy(r->pool, &ctx->held, last) != NGX_OK) {
         return NGX_ERROR;
     }
 
     r->buffered |= NGX_HTTP_RCACHE_BUFFERED;
 
     return NGX_OK;
+}
+
+
+/* the link to the last buffer of the body; NULL: there is little before it */
+
+static ngx_chain_t **
+ngx_http_rcache_hold_last(ngx_chain_t **in)
+{
+    off_t          size, front;
+    ngx_chain_t  **ll, **last;
+
+    size = 0;
+    front = 0;
+    last = NULL;
+
+    for (ll = in; *ll; ll = &(*ll)->next) {
+
+        if (ngx_buf_size((*ll)->buf)) {
+            last = ll;
+            front = size;
+            size += ngx_buf_size((*ll)->buf);
+        }
+    }
+
+    return (front >= NGX_HTTP_RCACHE_HOLD_FRONT) ? last : NULL;
 }
 
 
