@@ -250,6 +250,7 @@ typedef enum {
 typedef struct ngx_http_rcache_capture_s  ngx_http_rcache_capture_t;
 typedef struct ngx_http_rcache_flight_s   ngx_http_rcache_flight_t;
 typedef struct ngx_http_rcache_upload_s   ngx_http_rcache_upload_t;
+typedef struct ngx_http_rcache_pieces_s   ngx_http_rcache_pieces_t;
 typedef struct ngx_http_rcache_stream_s   ngx_http_rcache_stream_t;
 typedef struct ngx_http_rcache_resume_s   ngx_http_rcache_resume_t;
 typedef struct ngx_http_rcache_ctx_s      ngx_http_rcache_ctx_t;
@@ -313,6 +314,7 @@ struct ngx_http_rcache_ctx_s {
     ngx_http_rcache_capture_t     *capture;
     ngx_http_rcache_stream_t      *stream;
     ngx_http_rcache_resume_t      *resume;    /* NULL: nothing is lost */
+    ngx_http_rcache_pieces_t      *pieces;   /* NULL: it comes in short ones */
     ngx_http_rcache_check_t       *check;    /* NULL: any body will do */
     ngx_http_rcache_dry_t         *dry;      /* NULL: it is no dry run */
     ngx_http_rcache_audit_t       *audit;    /* NULL: nor an audit */
@@ -1101,7 +1103,8 @@ ngx_int_t ngx_http_rcache_cache_status(ngx_http_request_t *r,
  * body and returns the reason for which the capture has to end, or
  * RCACHE_REASON_NONE; store ends it at the clean end of the body; drop
  * ends it otherwise.  known: in a dry run, the body will not come, and has so
- * many bytes.
+ * many bytes.  complete: Content-Length is reached.  full: more of it should
+ * wait, for Redis.
  */
 
 ngx_http_rcache_capture_t *ngx_http_rcache_capture_create(
@@ -1112,6 +1115,7 @@ rcache_reason_e ngx_http_rcache_capture_append(
     ngx_chain_t *in);
 ngx_uint_t ngx_http_rcache_capture_complete(
     ngx_http_rcache_capture_t *capture);
+ngx_uint_t ngx_http_rcache_capture_full(ngx_http_rcache_capture_t *capture);
 rcache_reason_e ngx_http_rcache_capture_store(
     ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx);
 void ngx_http_rcache_capture_known(ngx_http_rcache_capture_t *capture,

@@ -88,6 +88,8 @@ void ngx_http_rcache_segments_send(ngx_http_rcache_zone_t *zone,
  * *saved is what compression takes less of Redis.  Either gives the reason for
  * which the body cannot be stored, or RCACHE_REASON_NONE.
  *
+ * full: Redis is to have the time to take what is on its way.
+ *
  * close: the entry names the segments, or nobody knows whether it does.
  * drop: it does not, and will not.  Either ends the use of the upload.
  */
@@ -99,6 +101,7 @@ rcache_reason_e ngx_http_rcache_upload_room(
     ngx_http_rcache_upload_t *upload, uint64_t rest, ngx_buf_t **b);
 rcache_reason_e ngx_http_rcache_upload_finish(
     ngx_http_rcache_upload_t *upload, rcache_entry_t *entry, uint64_t *saved);
+ngx_uint_t ngx_http_rcache_upload_full(ngx_http_rcache_upload_t *upload);
 void ngx_http_rcache_upload_close(ngx_http_rcache_upload_t *upload);
 void ngx_http_rcache_upload_drop(ngx_http_rcache_upload_t *upload);
 
@@ -124,6 +127,20 @@ void ngx_http_rcache_throttle_turn(ngx_http_rcache_throttle_t *throttle);
 void ngx_http_rcache_throttle_pause(ngx_http_rcache_throttle_t *throttle);
 void ngx_http_rcache_throttle_resume(ngx_http_rcache_throttle_t *throttle);
 void ngx_http_rcache_throttle_over(ngx_http_rcache_throttle_t *throttle);
+
+
+/*
+ * ngx_http_rcache_pieces.c: a body that is captured, a bit of it in each turn.
+ *
+ * body: a part of it, for ngx_http_rcache_capture_body().  resume: there is
+ * room again.  first: what waits, from that buffer of nginx's on; NULL: nothing
+ * does.
+ */
+
+ngx_int_t ngx_http_rcache_pieces_body(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
+void ngx_http_rcache_pieces_resume(ngx_http_rcache_ctx_t *ctx);
+ngx_buf_t *ngx_http_rcache_pieces_first(ngx_http_rcache_ctx_t *ctx);
 
 
 /*
@@ -235,8 +252,15 @@ void ngx_http_rcache_probed(ngx_http_rcache_ctx_t *ctx,
 void ngx_http_rcache_park_probe(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 
-/* ngx_http_rcache_filter.c: a part of the body, the last one or not */
+/*
+ * ngx_http_rcache_filter.c: a part of the body, the last one or not; as the
+ * state wants it, in particular one that is captured.
+ */
 
+ngx_int_t ngx_http_rcache_take_body(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
+ngx_int_t ngx_http_rcache_capture_body(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
 ngx_int_t ngx_http_rcache_pass_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in, ngx_uint_t last);
 ngx_int_t ngx_http_rcache_discard(ngx_chain_t *in);

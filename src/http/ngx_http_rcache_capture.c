@@ -596,6 +596,13 @@ ngx_http_rcache_capture_complete(ngx_http_rcache_capture_t *capture)
 }
 
 
+ngx_uint_t
+ngx_http_rcache_capture_full(ngx_http_rcache_capture_t *capture)
+{
+    return capture->upload && ngx_http_rcache_upload_full(capture->upload);
+}
+
+
 rcache_reason_e
 ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture,
     ngx_http_rcache_ctx_t *ctx)

@@ -31,8 +31,6 @@ static ngx_int_t ngx_http_rcache_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
 static ngx_int_t ngx_http_rcache_flush(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
-static ngx_int_t ngx_http_rcache_capture_body(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
 static ngx_int_t ngx_http_rcache_stored_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static ngx_uint_t ngx_http_rcache_is_last(ngx_http_request_t *r,
@@ -412,7 +410,6 @@ ngx_http_rcache_own_ranges(ngx_http_request_t *r, ngx_uint_t single)
 static ngx_int_t
 ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
-    ngx_int_t               rc;
     ngx_http_rcache_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
@@ -434,10 +431,20 @@ ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         return ngx_http_rcache_flush(r, ctx);
     }
 
+    return ngx_http_rcache_take_body(r, ctx, in);
+}
+
+
+ngx_int_t
+ngx_http_rcache_take_body(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    ngx_chain_t *in)
+{
+    ngx_int_t  rc;
+
     switch (ctx->state) {
 
     case NGX_HTTP_RCACHE_CAPTURE:
-        return ngx_http_rcache_capture_body(r, ctx, in);
+        return ngx_http_rcache_pieces_body(r, ctx, in);
 
     case NGX_HTTP_RCACHE_FRESHENED:
 
@@ -516,7 +523,7 @@ ngx_http_rcache_flush(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_rcache_capture_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in)
 {
@@ -686,6 +693,8 @@ ngx_http_rcache_discard(ngx_chain_t *in)
 static void
 ngx_http_rcache_gone(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
+    ngx_buf_t            *first;
+    ngx_chain_t          *cl;
     ngx_http_upstream_t  *u;
 
     ctx->discard = 1;
@@ -699,8 +708,16 @@ ngx_http_rcache_gone(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     if (u) {
         (void) ngx_http_rcache_discard(u->busy_bufs);
 
-        if (u->pipe) {
-            (void) ngx_http_rcache_discard(u->pipe->busy);
+        /* but what waits to be captured */
+
+        first = ngx_http_rcache_pieces_first(ctx);
+
+        for (cl = u->pipe ? u->pipe->busy : NULL;
+             cl && cl->buf != first;
+             cl = cl->next)
+        {
+            cl->buf->pos = cl->buf->last;
+            cl->buf->file_pos = cl->buf->file_last;
         }
     }
 }

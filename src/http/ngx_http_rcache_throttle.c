@@ -9,10 +9,19 @@
  * and the client takes it.  Meanwhile nobody else has a turn, and no answer of
  * Redis is seen.  So the rest of a body may be left for the next turn, or not
  * be read for a while.
+ *
+ * If the client does not take it nginx reads on, into a file, and no filter is
+ * called; what is read is seen by the function alone that nginx gives it to,
+ * which is ours from then on, also when the body is not to be stored any more.
  */
 
 
 #include "ngx_http_rcache_body.h"
+
+
+/* bytes; then others have a turn */
+
+#define NGX_HTTP_RCACHE_THROTTLE_TURN  32768
 
 
 /* in the pool of the request */
@@ -24,11 +33,21 @@ struct ngx_http_rcache_throttle_s {
     ngx_connection_t             *connection;  /* that is not read from */
     ngx_msec_t                    began;
     ngx_msec_t                    budget;
+    size_t                        read;        /* bytes, in this turn */
+
+    ngx_event_pipe_input_filter_pt  input_filter;
+    void                         *input_ctx;
 };
 
 
+static void ngx_http_rcache_throttle_watch(
+    ngx_http_rcache_throttle_t *throttle);
+static ngx_int_t ngx_http_rcache_throttle_input(ngx_event_pipe_t *p,
+    ngx_buf_t *buf);
 static void ngx_http_rcache_throttle_cleanup(void *data);
 static void ngx_http_rcache_throttle_next_turn(ngx_event_t *ev);
+static void ngx_http_rcache_throttle_next(
+    ngx_http_rcache_throttle_t *throttle);
 static ngx_connection_t *ngx_http_rcache_throttle_upstream(
     ngx_http_rcache_throttle_t *throttle);
 
@@ -60,7 +79,64 @@ ngx_http_rcache_throttle_create(ngx_http_request_t *r,
 
     cln->handler = ngx_http_rcache_throttle_cleanup;
 
+    ngx_http_rcache_throttle_watch(throttle);
+
     return throttle;
+}
+
+
+static void
+ngx_http_rcache_throttle_watch(ngx_http_rcache_throttle_t *throttle)
+{
+    ngx_event_pipe_t     *p;
+    ngx_http_upstream_t  *u;
+
+    u = throttle->ctx->request->upstream;
+
+    if (u == NULL || !u->buffering || u->pipe == NULL) {
+        return;
+    }
+
+    p = u->pipe;
+
+    throttle->input_filter = p->input_filter;
+    throttle->input_ctx = p->input_ctx;
+
+    p->input_filter = ngx_http_rcache_throttle_input;
+    p->input_ctx = throttle;
+
+    /* a buffer at a time, not all that are free */
+
+    p->single_buf = 1;
+}
+
+
+static ngx_int_t
+ngx_http_rcache_throttle_input(ngx_event_pipe_t *p, ngx_buf_t *buf)
+{
+    ngx_http_rcache_throttle_t *throttle = p->input_ctx;
+
+    ngx_int_t  rc;
+
+    throttle->read += buf->last - buf->pos;
+
+    p->input_ctx = throttle->input_ctx;
+
+    rc = throttle->input_filter(p, buf);
+
+    p->input_ctx = throttle;
+
+    if (p->upstream_done) {
+
+        /* the connection may be kept, as it is */
+
+        ngx_http_rcache_throttle_next(throttle);
+
+    } else if (throttle->read >= NGX_HTTP_RCACHE_THROTTLE_TURN) {
+        ngx_http_rcache_throttle_turn(throttle);
+    }
+
+    return rc;
 }
 
 
@@ -96,8 +172,16 @@ ngx_http_rcache_throttle_turn(ngx_http_rcache_throttle_t *throttle)
 
     c = ngx_http_rcache_throttle_upstream(throttle);
 
-    if (c && c->read->ready && !throttle->event.posted) {
+    throttle->read = 0;
+
+    if (c && c->read->ready) {
         c->read->ready = 0;
+
+        /* more may have arrived since, and this turn be the next one */
+
+        if (throttle->event.posted) {
+            ngx_delete_posted_event(&throttle->event);
+        }
 
         ngx_post_event(&throttle->event, &ngx_posted_next_events);
     }
@@ -175,6 +259,8 @@ ngx_http_rcache_throttle_resume(ngx_http_rcache_throttle_t *throttle)
 {
     ngx_connection_t  *c;
 
+    ngx_http_rcache_pieces_resume(throttle->ctx);
+
     c = throttle->connection;
 
     if (c == NULL) {
@@ -199,21 +285,31 @@ ngx_http_rcache_throttle_resume(ngx_http_rcache_throttle_t *throttle)
 void
 ngx_http_rcache_throttle_over(ngx_http_rcache_throttle_t *throttle)
 {
+    ngx_http_rcache_throttle_next(throttle);
+    ngx_http_rcache_throttle_resume(throttle);
+}
+
+
+/* the turn that was to come is this one */
+
+static void
+ngx_http_rcache_throttle_next(ngx_http_rcache_throttle_t *throttle)
+{
     ngx_connection_t  *c;
 
-    if (throttle->event.posted) {
-        ngx_delete_posted_event(&throttle->event);
-
-        c = ngx_http_rcache_throttle_upstream(throttle);
-
-        if (c) {
-            c->read->ready = 1;
-
-            ngx_post_event(c->read, &ngx_posted_events);
-        }
+    if (!throttle->event.posted) {
+        return;
     }
 
-    ngx_http_rcache_throttle_resume(throttle);
+    ngx_delete_posted_event(&throttle->event);
+
+    c = ngx_http_rcache_throttle_upstream(throttle);
+
+    if (c) {
+        c->read->ready = 1;
+
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
 }
 
 

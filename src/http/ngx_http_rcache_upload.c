@@ -286,9 +286,7 @@ ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload, ngx_uint_t last)
 
     if (upload->throttle && !last) {
 
-        if (upload->in_flight > upload->limit / 2
-            || upload->zone->in_flight > upload->limit_all / 2)
-        {
+        if (ngx_http_rcache_upload_full(upload)) {
             upload->turn = 0;
 
             ngx_http_rcache_throttle_turn(upload->throttle);
@@ -577,6 +575,14 @@ ngx_http_rcache_upload_finish(ngx_http_rcache_upload_t *upload,
     }
 
     return RCACHE_REASON_NONE;
+}
+
+
+ngx_uint_t
+ngx_http_rcache_upload_full(ngx_http_rcache_upload_t *upload)
+{
+    return upload->in_flight > upload->limit / 2
+           || upload->zone->in_flight > upload->limit_all / 2;
 }
 
 
