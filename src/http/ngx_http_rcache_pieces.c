@@ -46,10 +46,10 @@ struct ngx_http_rcache_pieces_s {
 static ngx_uint_t ngx_http_rcache_pieces_long(ngx_chain_t *in);
 static ngx_int_t ngx_http_rcache_pieces_create(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
+static void ngx_http_rcache_pieces_handler(ngx_event_t *ev);
 static ngx_int_t ngx_http_rcache_pieces_next(ngx_http_request_t *r,
     ngx_http_rcache_pieces_t *pieces, ngx_chain_t **out);
 static void ngx_http_rcache_pieces_wait(ngx_http_rcache_pieces_t *pieces);
-static void ngx_http_rcache_pieces_handler(ngx_event_t *ev);
 static void ngx_http_rcache_pieces_cleanup(void *data);
 
 
@@ -81,7 +81,15 @@ ngx_http_rcache_pieces_body(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
 
     r->buffered |= NGX_HTTP_RCACHE_PIECES_BUFFERED;
 
-    if (!pieces->event.posted && !pieces->waits) {
+    if (pieces->waits) {
+
+        /* without a body it is the end of the upstream: see the handler */
+
+        if (ngx_buf_size(in->buf) == 0) {
+            ngx_http_rcache_pieces_resume(ctx);
+        }
+
+    } else if (!pieces->event.posted) {
         ngx_post_event(&pieces->event, &ngx_posted_next_events);
     }
 
@@ -136,17 +144,74 @@ ngx_http_rcache_pieces_create(ngx_http_request_t *r,
 
 
 static void
-ngx_http_rcache_pieces_cleanup(void *data)
+ngx_http_rcache_pieces_handler(ngx_event_t *ev)
 {
-    ngx_http_rcache_pieces_t *pieces = data;
+    ngx_http_rcache_pieces_t *pieces = ev->data;
 
-    if (pieces->event.posted) {
-        ngx_delete_posted_event(&pieces->event);
+    ngx_int_t               rc;
+    ngx_chain_t            *out;
+    ngx_connection_t       *c;
+    ngx_http_request_t     *r;
+    ngx_http_rcache_ctx_t  *ctx;
+
+    ctx = pieces->ctx;
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (pieces->waits) {
+        pieces->waits = 0;
+        ctx->waited += ngx_current_msec - pieces->began;
     }
 
-    if (pieces->event.timer_set) {
-        ngx_del_timer(&pieces->event);
+    if (ctx->leader && r->read_event_handler == ngx_http_test_reading) {
+
+        /* the upstream is done; if the client goes now, others wait still */
+
+        ctx->reading = ngx_http_test_reading;
+        r->read_event_handler = ngx_http_block_reading;
     }
+
+    rc = ngx_http_rcache_pieces_next(r, pieces, &out);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_rcache_capture_body(r, ctx, out);
+
+        ngx_chain_update_chains(r->pool, &pieces->free, &pieces->busy, &out,
+                              (ngx_buf_tag_t) &ngx_http_rcache_pieces_body);
+    }
+
+    if (pieces->rest && ctx->state != NGX_HTTP_RCACHE_CAPTURE
+        && rc != NGX_ERROR)
+    {
+        /* there is no more to capture */
+
+        out = pieces->rest;
+        pieces->rest = NULL;
+
+        rc = ngx_http_rcache_take_body(r, ctx, out);
+    }
+
+    if (rc == NGX_ERROR) {
+        c->error = 1;
+        pieces->rest = NULL;
+    }
+
+    if (pieces->rest) {
+        ngx_http_rcache_pieces_wait(pieces);
+
+    } else if (ctx->state != NGX_HTTP_RCACHE_HOLD) {
+        r->buffered &= ~NGX_HTTP_RCACHE_PIECES_BUFFERED;
+    }
+
+    /* whoever writes now, the upstream or ngx_http_writer(), goes on */
+
+    if (ngx_http_post_request(r, NULL) != NGX_OK) {
+        c->error = 1;
+    }
+
+    ngx_http_run_posted_requests(c);
 }
 
 
@@ -254,64 +319,15 @@ ngx_http_rcache_pieces_first(ngx_http_rcache_ctx_t *ctx)
 
 
 static void
-ngx_http_rcache_pieces_handler(ngx_event_t *ev)
+ngx_http_rcache_pieces_cleanup(void *data)
 {
-    ngx_http_rcache_pieces_t *pieces = ev->data;
+    ngx_http_rcache_pieces_t *pieces = data;
 
-    ngx_int_t               rc;
-    ngx_chain_t            *out;
-    ngx_connection_t       *c;
-    ngx_http_request_t     *r;
-    ngx_http_rcache_ctx_t  *ctx;
-
-    ctx = pieces->ctx;
-    r = ctx->request;
-    c = r->connection;
-
-    ngx_http_set_log_request(c->log, r);
-
-    if (pieces->waits) {
-        pieces->waits = 0;
-        ctx->waited += ngx_current_msec - pieces->began;
+    if (pieces->event.posted) {
+        ngx_delete_posted_event(&pieces->event);
     }
 
-    rc = ngx_http_rcache_pieces_next(r, pieces, &out);
-
-    if (rc == NGX_OK) {
-        rc = ngx_http_rcache_capture_body(r, ctx, out);
-
-        ngx_chain_update_chains(r->pool, &pieces->free, &pieces->busy, &out,
-                              (ngx_buf_tag_t) &ngx_http_rcache_pieces_body);
+    if (pieces->event.timer_set) {
+        ngx_del_timer(&pieces->event);
     }
-
-    if (pieces->rest && ctx->state != NGX_HTTP_RCACHE_CAPTURE
-        && rc != NGX_ERROR)
-    {
-        /* there is no more to capture */
-
-        out = pieces->rest;
-        pieces->rest = NULL;
-
-        rc = ngx_http_rcache_take_body(r, ctx, out);
-    }
-
-    if (rc == NGX_ERROR) {
-        c->error = 1;
-        pieces->rest = NULL;
-    }
-
-    if (pieces->rest) {
-        ngx_http_rcache_pieces_wait(pieces);
-
-    } else if (ctx->state != NGX_HTTP_RCACHE_HOLD) {
-        r->buffered &= ~NGX_HTTP_RCACHE_PIECES_BUFFERED;
-    }
-
-    /* whoever writes now, the upstream or ngx_http_writer(), goes on */
-
-    if (ngx_http_post_request(r, NULL) != NGX_OK) {
-        c->error = 1;
-    }
-
-    ngx_http_run_posted_requests(c);
 }
