@@ -24,12 +24,13 @@ sub open_socket {
 
 # wrk with load.lua, and what it says: a hash.  core; port; connections; path;
 # keys: 0, that path alone, 1, a new key behind it with each request, or one of
-# so many; seconds; delay, in milliseconds; timeout.
+# so many; seconds; delay, in milliseconds; timeout; with: a command that starts
+# it.
 
 sub wrk {
     my (%o) = @_;
     my $lua = __FILE__ =~ s{[^/]*\z}{../../load.lua}r;
-    my @cmd = ('taskset', '-c', $o{core}, 'wrk', '-t1',
+    my @cmd = ('taskset', '-c', $o{core}, @{ $o{with} // [] }, 'wrk', '-t1',
                "-c$o{connections}", "-d$o{seconds}s", '--latency',
                '--timeout', $o{timeout} // '2s', '-s', $lua,
                "http://127.0.0.1:$o{port}$o{path}", '--', $o{path},

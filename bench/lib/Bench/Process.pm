@@ -133,6 +133,53 @@ sub stop_all {
 }
 
 
+# Comes before all that has no priority, or a lower one; 1 to 99.  Returns false
+# where that is not allowed.
+
+sub precede {
+    my ($priority, @pids) = @_;
+    my $wrong = 0;
+
+    for my $pid (@pids) {
+        $wrong++ if system("chrt -a -f -p $priority $pid > /dev/null 2>&1");
+    }
+
+    return !$wrong;
+}
+
+
+# and back
+
+sub follow {
+    my (@pids) = @_;
+
+    system("chrt -a -o -p 0 $_ > /dev/null 2>&1") for @pids;
+    return;
+}
+
+
+# Keeps a core awake, with what gives way to all else: one that sleeps in a
+# virtual machine may take its time to wake up.
+
+sub awake {
+    my ($log, @cores) = @_;
+
+    return if system('chrt -i 0 true > /dev/null 2>&1');
+
+    start($_, $log, 'chrt', '-i', '0', $^X, '-e', '1 while 1') for @cores;
+    return;
+}
+
+
+# how long it has waited for a core so far, in seconds
+
+sub waited {
+    my ($pid) = @_;
+
+    return (split ' ', slurp("/proc/$pid/schedstat") // '0 0')[1] / 1e9;
+}
+
+
 # the process whose command line matches that a master makes a moment after its
 # start
 
