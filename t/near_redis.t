@@ -84,6 +84,22 @@ SKIP: {
     isnt($nginx->get($uri)->body, $old, 'a copy lasts no longer than that');
 }
 
+# in TLS
+
+my $certs = RCache::Certs->new($t->dir . '/certs');
+my ($crt, $private) = $certs->issue('server', 'IP:127.0.0.1');
+my $port = free_port();
+my $tls = $t->redis(name => 'TLS', config => [
+    "tls-port $port", "tls-cert-file $crt", "tls-key-file $private",
+    'tls-ca-cert-file ' . $certs->ca, 'tls-auth-clients no'
+]);
+
+$nginx = nginx("server=rediss://127.0.0.1:$port ssl_trusted_certificate="
+               . $certs->ca);
+$old = near($nginx, '/tls/1');
+$tls->cmd('DEL', 'api:{/tls/1}');
+ok(soon(sub { $nginx->get('/tls/1')->body ne $old }), 'TLS: DEL');
+
 # the user of the documentation
 
 my $redis = $t->redis(name => 'ACL');
