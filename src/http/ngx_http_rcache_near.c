@@ -426,6 +426,14 @@ ngx_http_rcache_near_guard(void *data)
 
     if (n != NGX_ERROR) {
         ngx_http_rcache_stats_gauge(zone->stats, RCACHE_GAUGE_LISTENERS, 1);
+
+    } else if (!zone->near->full) {
+        zone->near->full = 1;
+
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "the near cache of \"%V\" is too small for so many "
+                      "workers and servers, this one copies nothing from some",
+                      &zone->name);
     }
 
     return n;

@@ -222,6 +222,7 @@ ngx_http_rcache_near_init_process(ngx_http_rcache_near_t *near,
     near->pool = (ngx_slab_pool_t *) shm->shm.addr;
     near->sh = near->pool->data;
     near->era = era;
+    near->full = 0;
 
     /* one that had our number before us */
 

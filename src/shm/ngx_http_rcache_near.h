@@ -57,6 +57,9 @@ typedef struct {
     ngx_http_rcache_near_sh_t   *sh;
     ngx_slab_pool_t             *pool;
     ngx_uint_t                   era;        /* of this configuration */
+    ngx_uint_t                   full;       /* unsigned  full:1; the caller's:
+                                                it was told that there is no
+                                                guard */
 } ngx_http_rcache_near_t;
 
 
