@@ -22,7 +22,8 @@ my $redis = $t->redis();
 my $origin = $t->origin(\&origin);
 my $nginx = $t->nginx(<<'CONF', workers => 2, settle => 0);
     redis_proxy_cache_zone    api:2m server=%%REDIS%% timeout=20s
-                              connect_timeout=20s top_keys=40;
+                              connect_timeout=20s top_keys=40
+                              near=1m;
     redis_proxy_cache_budget  20s;
 
     server {
@@ -110,6 +111,9 @@ ok(wait_for { row('products')->[2] eq requests('products') },
 my $products = RCache::Status->label('products', $nginx);
 my $hits = $products->{requests}{hit};
 my $all = $hits + $products->{requests}{miss};
+
+like(text('s-facts'), qr/hits in the near cache\s*[1-9]/,
+     'hits that Redis was not asked for');
 
 my ($ratio) = row('products')->[3] =~ /^(\d+\.\d) %$/;
 
