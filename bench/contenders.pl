@@ -3,7 +3,8 @@
 #   name      for --contenders and the budgets
 #   title     for the tables
 #   load      modules that nginx loads: file names in its modules folder, or
-#             @module@, ours
+#             @module@, ours; @peers@ is the folder of those that Debian does
+#             not have
 #   files     other files that must exist
 #   backend   redis-unix, redis-tcp, memcached: a server of its own, on a unix
 #             socket @sock@ or on 127.0.0.1:@port@; redis-tls: the same in TLS;
@@ -81,6 +82,34 @@ my $srcache_lua_location = <<'EOC' . $srcache;
                            $srcache_expire:$scheme://$host$request_uri;
 EOC
 
+# http_redis fetches and redis2 stores, as srcache's documentation has it, but
+# with one command, not two, and with nginx's own $request_body.
+
+my @srcache_redis2_modules = ('@peers@/ngx_http_redis_module.so',
+                              '@peers@/ngx_http_redis2_module.so',
+                              'ngx_http_srcache_filter_module.so');
+
+my $srcache_redis2_locations = <<'EOC';
+        location = /-/fetch {
+            internal;
+            redis_buffer_size  512k;
+            set $redis_key     $query_string;
+            redis_pass         redis;
+        }
+
+        location = /-/store {
+            internal;
+            client_max_body_size  2m;
+            redis2_query          SET $query_string $request_body EX 3600;
+            redis2_pass           redis;
+        }
+EOC
+
+my $srcache_redis2_location = <<'EOC' . $srcache;
+            srcache_fetch  GET /-/fetch $scheme://$host$request_uri;
+            srcache_store  PUT /-/store $scheme://$host$request_uri;
+EOC
+
 
 return (
     {
@@ -148,6 +177,45 @@ EOC
 EOC
         server   => $srcache_lua_locations,
         location => $srcache_lua_location,
+        status   => '$srcache_fetch_status',
+        runs     => { hot => 'HIT', miss => 'MISS' },
+        counts   => 'redis',
+    },
+
+    {
+        name     => 'srcache-redis2',
+        title    => 'srcache + redis2, unix',
+        load     => \@srcache_redis2_modules,
+        backend  => 'redis-unix',
+        http     => <<'EOC',
+    upstream redis {
+        server              unix:@sock@;
+        keepalive           256;
+        keepalive_requests  1000000000;
+    }
+EOC
+        server   => $srcache_redis2_locations,
+        location => $srcache_redis2_location,
+        status   => '$srcache_fetch_status',
+        runs     => { hot => 'HIT', miss => 'MISS' },
+        counts   => 'redis',
+    },
+
+    {
+        name     => 'srcache-redis2-tcp',
+        extra    => 1,
+        title    => 'srcache + redis2, TCP',
+        load     => \@srcache_redis2_modules,
+        backend  => 'redis-tcp',
+        http     => <<'EOC',
+    upstream redis {
+        server              127.0.0.1:@port@;
+        keepalive           256;
+        keepalive_requests  1000000000;
+    }
+EOC
+        server   => $srcache_redis2_locations,
+        location => $srcache_redis2_location,
         status   => '$srcache_fetch_status',
         runs     => { hot => 'HIT', miss => 'MISS' },
         counts   => 'redis',

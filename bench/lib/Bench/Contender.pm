@@ -41,13 +41,14 @@ sub lacks {
     my ($what) = $self->{backend} =~ /^(redis-tls|\w+)/;
 
     for (@{ $self->{load} // [] }) {
-        if ($_ eq '@module@') {
-            return "there is no $self->{module}, run make"
-                if !-f $self->{module};
+        my $file = $self->module_file($_)
+            // return 'Debian does not have its modules, and BENCH_PEERS '
+                      . '(--peers) does not say where they are';
 
-        } elsif (!-f "$self->{modules}/$_") {
-            return "there is no $self->{modules}/$_, run bench/deps";
-        }
+        return "there is no $file"
+               . ($_ eq '@module@' ? ', run make'
+                  : /^\@peers\@/ ? '' : ', run bench/deps')
+            if !-f $file;
     }
 
     if ($self->{program}
@@ -67,6 +68,17 @@ sub lacks {
     }
 
     return undef;
+}
+
+
+# where a module is that its "load" names; undef if nobody has said
+
+sub module_file {
+    my ($self, $name) = @_;
+
+    return $self->{module} if $name eq '@module@';
+    return "$self->{modules}/$name" if $name !~ s/^\@peers\@//;
+    return $self->{peers} ? $self->{peers} . $name : undef;
 }
 
 
@@ -290,8 +302,8 @@ sub start_nginx {
 sub conf {
     my ($self) = @_;
     my $user = $> == 0 ? 'user root root;' : '';
-    my $load = join "\n", map { 'load_module "' . ($_ eq '@module@'
-                                    ? $_ : "$self->{modules}/$_") . '";' }
+    my $load = join "\n", map { "load_module \"$_\";" }
+                          map { $self->module_file($_) }
                           @{ $self->{load} // [] };
     my $location = $self->{location} // '';
 
