@@ -13,6 +13,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 use RCache;
+use RCache::Near;
 use RCache::Status;
 
 my $slices = join '', map { pack 'N', $_ } 1 .. 1000;
@@ -310,22 +311,6 @@ $_->tolerate(qr/holds an unusable entry/) for @nginx;
 $t->done();
 
 
-# asks until it is a copy that answers; its body
-
-sub near {
-    my ($nginx, $path, @headers) = @_;
-    my $body;
-
-    ok((wait_for {
-        my $r = $nginx->get($path, @headers);
-        $body = $r->body;
-        return ($r->header('X-Source') // '') eq 'near';
-    }), "$path is near");
-
-    return $body;
-}
-
-
 sub source {
     my ($nginx, $path, @headers) = @_;
 
@@ -337,15 +322,6 @@ sub fate {
     my ($path, @headers) = @_;
 
     return source($one, $path, @headers);
-}
-
-
-# within a second, which is what is promised whatever happens
-
-sub soon {
-    my ($check) = @_;
-
-    return wait_for { $check->() } 1;
 }
 
 

@@ -14,6 +14,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Time::HiRes qw(time);
 use RCache;
+use RCache::Near;
 use RCache::Status;
 
 my $t = RCache->new();
@@ -222,27 +223,6 @@ $b->cmd('DEL', "api:{$uri}");
 ok(soon(sub { $one->get($uri)->body ne $old }), 'and is listened to');
 
 $t->done();
-
-
-sub near {
-    my ($nginx, $path) = @_;
-    my $body;
-
-    ok((wait_for {
-        my $r = $nginx->get($path);
-        $body = $r->body;
-        return ($r->header('X-Source') // '') eq 'near';
-    }), "$path is near");
-
-    return $body;
-}
-
-
-sub soon {
-    my ($check) = @_;
-
-    return wait_for { $check->() } 1;
-}
 
 
 # the numbers of those of whom Redis says that

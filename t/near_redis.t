@@ -12,6 +12,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 use RCache;
+use RCache::Near;
 use RCache::Status;
 
 my $t = RCache->new();
@@ -259,27 +260,6 @@ sub nginx {
     my ($server) = @_;
 
     return $t->nginx($conf, settle => 0, vars => { SERVER => $server });
-}
-
-
-sub near {
-    my ($of, $path) = @_;
-    my $body;
-
-    ok((wait_for {
-        my $r = $of->get($path);
-        $body = $r->body;
-        return ($r->header('X-Source') // '') eq 'near';
-    }), "$path is near");
-
-    return $body;
-}
-
-
-sub soon {
-    my ($check) = @_;
-
-    return wait_for { $check->() } 1;
 }
 
 

@@ -59,6 +59,13 @@
 
 #define NGX_HTTP_RCACHE_OFFLINE  0x20000000
 
+/*
+ * A bit of r->buffered that no filter of nginx uses: something of the body is
+ * still to come, see hold.c, pieces.c and stream.c.
+ */
+
+#define NGX_HTTP_RCACHE_BUFFERED  0x08
+
 /* bytes of a lock's token: 12 in hex, see ngx_http_rcache_flight_token() */
 
 #define NGX_HTTP_RCACHE_TOKEN  24
@@ -288,7 +295,7 @@ struct ngx_http_rcache_ctx_s {
     ngx_str_t                      base;     /* what the key begins with */
     ngx_str_t                      key;
     ngx_str_t                      redis_key;
-    uint64_t                       hash;     /* of redis_key; 0: not made */
+    uint64_t                       hash;     /* see ngx_http_rcache_hash() */
     ngx_http_rcache_rules_ctx_t    rules;
     ngx_http_rcache_fallback_ctx_t  *fallback;
     ngx_uint_t                     refusal;  /* status; 0: 504 */
@@ -941,12 +948,16 @@ void ngx_http_rcache_expect(ngx_http_request_t *r,
 void ngx_http_rcache_expected(ngx_http_rcache_ctx_t *ctx, ngx_uint_t absent);
 
 /*
- * futile: Redis need not be asked, the response cannot be cached anyway; also
- * makes ctx->hash.  set: its headers say that it cannot, which counts for keep
- * milliseconds, but not for longer than a second, and only if Redis had
- * nothing just before.  clear: one that can.
+ * hash: the sum of ctx->redis_key, made once for each request, or of another
+ * key.
+ *
+ * futile: Redis need not be asked, the response cannot be cached anyway.
+ * set: its headers say that it cannot, which counts for keep milliseconds, but
+ * not for longer than a second, and only if Redis had nothing just before.
+ * clear: one that can.
  */
 
+uint64_t ngx_http_rcache_hash(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key);
 ngx_uint_t ngx_http_rcache_futile(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 void ngx_http_rcache_futile_set(ngx_http_rcache_ctx_t *ctx, ngx_msec_t keep);

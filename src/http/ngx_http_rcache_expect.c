@@ -69,6 +69,7 @@ void
 ngx_http_rcache_expect(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
     uint16_t                     print, *place;
+    uint64_t                     hash;
     ngx_http_rcache_zone_t      *zone;
     ngx_http_rcache_loc_conf_t  *rlcf;
 
@@ -80,8 +81,9 @@ ngx_http_rcache_expect(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     zone = ctx->zone;
 
-    print = (uint16_t) (ctx->hash >> 48) | 1;
-    place = &zone->lately[ctx->hash & (NGX_HTTP_RCACHE_LATELY - 1)];
+    hash = ngx_http_rcache_hash(ctx, &ctx->redis_key);
+    print = (uint16_t) (hash >> 48) | 1;
+    place = &zone->lately[hash & (NGX_HTTP_RCACHE_LATELY - 1)];
 
     if (*place == print) {
         return;
@@ -201,9 +203,26 @@ ngx_http_rcache_futile_clear(ngx_http_rcache_ctx_t *ctx)
 static ngx_http_rcache_futile_t *
 ngx_http_rcache_futile_place(ngx_http_rcache_ctx_t *ctx)
 {
-    if (ctx->hash == 0) {
-        ctx->hash = rcache_sum(ctx->redis_key.data, ctx->redis_key.len);
+    uint64_t  hash;
+
+    hash = ngx_http_rcache_hash(ctx, &ctx->redis_key);
+
+    return &ctx->zone->futile[hash & (NGX_HTTP_RCACHE_FUTILE - 1)];
+}
+
+
+/* of a key that is another one it is not worth to be kept */
+
+uint64_t
+ngx_http_rcache_hash(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
+{
+    if (key != &ctx->redis_key) {
+        return rcache_sum(key->data, key->len);
     }
 
-    return &ctx->zone->futile[ctx->hash & (NGX_HTTP_RCACHE_FUTILE - 1)];
+    if (ctx->hash == 0) {
+        ctx->hash = rcache_sum(key->data, key->len);
+    }
+
+    return ctx->hash;
 }

@@ -18,10 +18,6 @@
 #include "ngx_http_rcache.h"
 
 
-/* a bit of r->buffered that no filter of nginx uses */
-
-#define NGX_HTTP_RCACHE_BUFFERED  0x08
-
 /* bytes: what is worth a write of its own */
 
 #define NGX_HTTP_RCACHE_HOLD_FRONT  32768

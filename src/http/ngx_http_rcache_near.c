@@ -112,7 +112,7 @@ ngx_http_rcache_near_look(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     now = ctx->start ? (ngx_msec_t) (ctx->start / 1000) : ngx_current_msec;
 
     if (ngx_http_rcache_near_get(ctx->zone->near, key,
-                                 rcache_sum(key->data, key->len),
+                                 ngx_http_rcache_hash(ctx, key),
                                  ngx_http_rcache_near_serial(ctx->zone), now,
                                  rlcf->near, r->pool, &value)
         != NGX_OK)
@@ -193,7 +193,7 @@ ngx_http_rcache_near_wants(ngx_http_rcache_ctx_t *ctx,
     often = ngx_min(rlcf->near / 2, NGX_HTTP_RCACHE_NEAR_OFTEN);
 
     if (ngx_http_rcache_near_again(ctx->zone->near,
-                                   rcache_sum(key->data, key->len), often))
+                                   ngx_http_rcache_hash(ctx, key), often))
     {
         op->tracked = 1;
         op->replica = 0;
@@ -212,7 +212,7 @@ ngx_http_rcache_near_asked(ngx_http_rcache_ctx_t *ctx,
         return;
     }
 
-    fill->hash = rcache_sum(key->data, key->len);
+    fill->hash = ngx_http_rcache_hash(ctx, key);
     fill->serial = ngx_http_rcache_near_serial(ctx->zone);
 
     ngx_http_rcache_near_begin(ctx->zone->near, op->tracker, fill);

@@ -25,10 +25,6 @@
 
 #define NGX_HTTP_RCACHE_PIECE            32768
 
-/* the bit of r->buffered, as in ngx_http_rcache_hold.c */
-
-#define NGX_HTTP_RCACHE_PIECES_BUFFERED  0x08
-
 
 /* in the pool of the request */
 
@@ -79,7 +75,7 @@ ngx_http_rcache_pieces_body(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    r->buffered |= NGX_HTTP_RCACHE_PIECES_BUFFERED;
+    r->buffered |= NGX_HTTP_RCACHE_BUFFERED;
 
     if (pieces->waits) {
 
@@ -202,7 +198,7 @@ ngx_http_rcache_pieces_handler(ngx_event_t *ev)
         ngx_http_rcache_pieces_wait(pieces);
 
     } else if (ctx->state != NGX_HTTP_RCACHE_HOLD) {
-        r->buffered &= ~NGX_HTTP_RCACHE_PIECES_BUFFERED;
+        r->buffered &= ~NGX_HTTP_RCACHE_BUFFERED;
     }
 
     /* whoever writes now, the upstream or ngx_http_writer(), goes on */

@@ -32,10 +32,6 @@
 
 #define NGX_HTTP_RCACHE_STREAM_AHEAD     2
 
-/* the bit of r->buffered, as in ngx_http_rcache_hold.c */
-
-#define NGX_HTTP_RCACHE_STREAM_BUFFERED  0x08
-
 
 /* a segment; in the pool of its operation */
 
@@ -616,7 +612,7 @@ ngx_http_rcache_stream_start(ngx_http_request_t *r,
     stream->started = 1;
 
     ctx->state = NGX_HTTP_RCACHE_STREAM;
-    r->buffered |= NGX_HTTP_RCACHE_STREAM_BUFFERED;
+    r->buffered |= NGX_HTTP_RCACHE_BUFFERED;
 
     return ngx_http_rcache_stream_run(stream);
 }
@@ -793,7 +789,7 @@ ngx_http_rcache_stream_send(ngx_http_rcache_stream_t *stream,
         b->last_in_chain = 1;
 
         ctx->state = NGX_HTTP_RCACHE_PASS;
-        r->buffered &= ~NGX_HTTP_RCACHE_STREAM_BUFFERED;
+        r->buffered &= ~NGX_HTTP_RCACHE_BUFFERED;
     }
 
     rc = ngx_http_rcache_pass_body(r, ctx, in, last);
@@ -959,7 +955,7 @@ ngx_http_rcache_stream_end(ngx_http_rcache_ctx_t *ctx)
     out.next = NULL;
 
     ctx->state = NGX_HTTP_RCACHE_PASS;
-    r->buffered &= ~NGX_HTTP_RCACHE_STREAM_BUFFERED;
+    r->buffered &= ~NGX_HTTP_RCACHE_BUFFERED;
 
     return ngx_http_rcache_pass_body(r, ctx, &out, 1);
 }
