@@ -44,7 +44,19 @@ rcache_path_plain(const rcache_str_t *path)
     p = path->data;
     last = p + path->len;
 
-    if (path->len && memchr(p, '#', path->len) != NULL) {
+    /* most paths have nothing but ordinary bytes and slashes */
+
+    while (p < last && (rcache_path_ordinary[*p] || *p == '/')) {
+        p++;
+    }
+
+    if (p == last) {
+        return 1;
+    }
+
+    p = path->data;
+
+    if (memchr(p, '#', path->len) != NULL) {
         return 0;
     }
 

@@ -315,8 +315,9 @@ ngx_http_rcache_head_restore(ngx_http_request_t *r, rcache_entry_t *entry)
     rcache_head_t     h;
     ngx_table_elt_t  *date;
 
+    /* decode has held the status against the head's */
+
     if (rcache_head_status(&h, &entry->head, &line) != RCACHE_OK
-        || ngx_atoi(line.data, 3) != (ngx_int_t) entry->status
         || entry->status < NGX_HTTP_OK
         || entry->status == NGX_HTTP_NOT_MODIFIED)
     {

@@ -123,13 +123,13 @@ ngx_http_rcache_rules_path(ngx_http_request_t *r,
 
     path = r->unparsed_uri;
 
-    p = ngx_strlchr(path.data, path.data + path.len, '?');
+    p = memchr(path.data, '?', path.len);
 
     if (p) {
 
         /* in a query there is no fragment either */
 
-        if (ngx_strlchr(p, path.data + path.len, '#')) {
+        if (memchr(p, '#', path.data + path.len - p)) {
             return RCACHE_REASON_PATH;
         }
 

@@ -198,15 +198,13 @@ ngx_http_rcache_unkeyed_find(ngx_http_rcache_unkeyed_t *unkeyed,
     ngx_table_elt_t *h)
 {
     u_char      buf[NGX_HTTP_RCACHE_UNKEYED_NAME];
-    u_char     *name, *p;
+    u_char     *name;
     ngx_uint_t  i, hash;
 
     name = h->lowcase_key;
     hash = h->hash;
 
-    p = ngx_strlchr(name, name + h->key.len, '_');
-
-    if (p) {
+    if (memchr(name, '_', h->key.len)) {
 
         if (h->key.len > NGX_HTTP_RCACHE_UNKEYED_NAME) {
             return 0;
