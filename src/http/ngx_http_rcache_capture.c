@@ -344,7 +344,7 @@ ngx_http_rcache_capture_alloc(ngx_http_request_t *r,
 
 failed:
 
-    ngx_destroy_pool(op->pool);
+    ngx_http_rcache_op_free(op);
 
     return NULL;
 }
@@ -798,5 +798,5 @@ ngx_http_rcache_capture_drop(ngx_http_rcache_capture_t *capture)
         ngx_http_rcache_upload_drop(capture->upload);
     }
 
-    ngx_destroy_pool(capture->op->pool);
+    ngx_http_rcache_op_free(capture->op);
 }

@@ -350,7 +350,7 @@ ngx_http_rcache_dry_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
         if (ngx_http_rcache_dry_key(op->pool, &keys[i], &argv[1]) != NGX_OK
             || ngx_http_rcache_op_command(op, argv, 2, NULL) != NGX_OK)
         {
-            ngx_destroy_pool(op->pool);
+            ngx_http_rcache_op_free(op);
             return;
         }
 

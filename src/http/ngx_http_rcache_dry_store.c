@@ -339,7 +339,7 @@ ngx_http_rcache_dry_store(ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_op_t *op,
 
         /* the other one's is */
 
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return RCACHE_REASON_NONE;
     }
 
@@ -357,7 +357,7 @@ ngx_http_rcache_dry_store(ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_op_t *op,
     payload = ngx_http_rcache_dry_print(op->pool, entry, &dry);
 
     if (payload == NULL) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return RCACHE_REASON_NO_MEMORY;
     }
 

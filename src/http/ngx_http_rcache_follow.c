@@ -328,7 +328,7 @@ ngx_http_rcache_follow_send(ngx_http_rcache_follow_t *follow,
     if (data == NULL
         || ngx_http_rcache_op_command(op, argv, argc, NULL) != NGX_OK)
     {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NGX_ERROR;
     }
 
@@ -347,7 +347,7 @@ ngx_http_rcache_follow_send(ngx_http_rcache_follow_t *follow,
     op->max_reply = NGX_HTTP_RCACHE_FOLLOW_MAX;
 
     if (ngx_http_rcache_op_submit(redis, op) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NGX_ERROR;
     }
 

@@ -124,7 +124,7 @@ ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
         lock.data = ngx_pnalloc(op->pool, lock.len);
 
         if (lock.data == NULL) {
-            ngx_destroy_pool(op->pool);
+            ngx_http_rcache_op_free(op);
             return RCACHE_REASON_NO_MEMORY;
         }
 
@@ -138,7 +138,7 @@ ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
                                          NGX_HTTP_RCACHE_VOID)
             != NGX_OK)
         {
-            ngx_destroy_pool(op->pool);
+            ngx_http_rcache_op_free(op);
             return RCACHE_REASON_NO_MEMORY;
         }
 

@@ -288,7 +288,7 @@ ngx_http_rcache_forget(ngx_http_rcache_ctx_t *ctx)
         ngx_http_rcache_op_detach(ctx->op);
 
     } else {
-        ngx_destroy_pool(ctx->op->pool);
+        ngx_http_rcache_op_free(ctx->op);
     }
 
     ctx->op = NULL;
@@ -519,7 +519,7 @@ ngx_http_rcache_get(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
     }
 
     if (ngx_http_rcache_op_command(op, argv, argc, NULL) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return RCACHE_REASON_NO_MEMORY;
     }
 

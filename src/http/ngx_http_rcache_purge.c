@@ -135,7 +135,7 @@ ngx_http_rcache_purge_record(ngx_http_rcache_zone_t *zone,
 
     argv = ngx_palloc(op->pool, (n + 6) * sizeof(ngx_str_t));
     if (argv == NULL) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NGX_ERROR;
     }
 
@@ -149,7 +149,7 @@ ngx_http_rcache_purge_record(ngx_http_rcache_zone_t *zone,
     ngx_memcpy(&argv[6], pairs, n * sizeof(ngx_str_t));
 
     if (ngx_http_rcache_op_command(op, argv, n + 6, NULL) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NGX_ERROR;
     }
 
@@ -175,7 +175,7 @@ ngx_http_rcache_purge_key(ngx_http_rcache_zone_t *zone,
     lock.data = ngx_pnalloc(op->pool, lock.len);
 
     if (lock.data == NULL) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NGX_ERROR;
     }
 
@@ -189,7 +189,7 @@ ngx_http_rcache_purge_key(ngx_http_rcache_zone_t *zone,
                                      NGX_HTTP_RCACHE_PURGE_VOID)
         != NGX_OK)
     {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NGX_ERROR;
     }
 
@@ -224,7 +224,7 @@ ngx_http_rcache_purge_read(ngx_http_rcache_zone_t *zone,
     ngx_str_set(&argv[2], NGX_HTTP_RCACHE_PURGE_KEEP);
 
     if (ngx_http_rcache_op_command(op, argv, 3, NULL) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NGX_ERROR;
     }
 

@@ -324,7 +324,7 @@ ngx_http_rcache_freshen_store(ngx_http_request_t *r,
     payload = ngx_alloc_chain_link(op->pool);
 
     if (b == NULL || payload == NULL) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return RCACHE_REASON_NO_MEMORY;
     }
 

@@ -104,7 +104,7 @@ ngx_http_rcache_flight_ask(ngx_http_rcache_flight_t *flight)
     }
 
     if (rc != NGX_OK) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NGX_DECLINED;
     }
 
@@ -333,7 +333,7 @@ ngx_http_rcache_flight_get(ngx_http_rcache_flight_t *flight)
     argv[1] = flight->key;
 
     if (ngx_http_rcache_op_command(op, argv, 2, NULL) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         ngx_http_rcache_flight_look(flight);
         return;
     }
@@ -662,7 +662,7 @@ ngx_http_rcache_flight_unlock(ngx_http_rcache_flight_t *flight, u_char mark,
                                       mark, keep)
         != NGX_OK)
     {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return;
     }
 
@@ -690,7 +690,7 @@ ngx_http_rcache_flight_renew(ngx_http_rcache_flight_t *flight)
                                       flight->age)
         != NGX_OK)
     {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return;
     }
 

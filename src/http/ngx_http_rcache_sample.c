@@ -170,7 +170,7 @@ ngx_http_rcache_sample_send(ngx_http_rcache_sampler_t *sampler,
     }
 
     if (ngx_http_rcache_op_command(op, argv, argc, NULL) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return;
     }
 
@@ -185,7 +185,7 @@ ngx_http_rcache_sample_send(ngx_http_rcache_sampler_t *sampler,
         op->key.data = ngx_pstrdup(op->pool, &argv[2]);
 
         if (op->key.data == NULL) {
-            ngx_destroy_pool(op->pool);
+            ngx_http_rcache_op_free(op);
             return;
         }
     }
@@ -196,7 +196,7 @@ ngx_http_rcache_sample_send(ngx_http_rcache_sampler_t *sampler,
     op->max_reply = NGX_HTTP_RCACHE_SAMPLE_REPLY;
 
     if (ngx_http_rcache_op_submit(sampler->zone->redis, op) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
     }
 }
 

@@ -105,7 +105,7 @@ ngx_http_rcache_segments_command(ngx_http_rcache_op_t *op, ngx_str_t *argv,
     pool = ngx_create_pool(NGX_HTTP_RCACHE_ARGS_POOL, ngx_cycle->log);
 
     if (pool == NULL) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NULL;
     }
 
@@ -139,7 +139,7 @@ ngx_http_rcache_segments_command(ngx_http_rcache_op_t *op, ngx_str_t *argv,
 failed:
 
     ngx_destroy_pool(pool);
-    ngx_destroy_pool(op->pool);
+    ngx_http_rcache_op_free(op);
 
     return NULL;
 }
@@ -218,7 +218,7 @@ ngx_http_rcache_segments_get(ngx_str_t *base, rcache_segments_t *segments,
         == NULL
         || ngx_http_rcache_op_command(op, argv, 2, NULL) != NGX_OK)
     {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NULL;
     }
 
@@ -297,7 +297,7 @@ ngx_http_rcache_segments_drop(ngx_http_rcache_zone_t *zone, ngx_str_t *key,
     }
 
     if (ngx_http_rcache_drop_command(op, key, seen) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return;
     }
 

@@ -360,7 +360,7 @@ ngx_http_rcache_stream_ask(ngx_http_rcache_stream_t *stream)
         part = ngx_pcalloc(op->pool, sizeof(ngx_http_rcache_stream_part_t));
 
         if (part == NULL) {
-            ngx_destroy_pool(op->pool);
+            ngx_http_rcache_op_free(op);
             return RCACHE_REASON_NO_MEMORY;
         }
 
@@ -1035,7 +1035,7 @@ static void
 ngx_http_rcache_stream_release(ngx_http_rcache_stream_part_t *part)
 {
     if (part->payload.data) {
-        ngx_destroy_pool(part->op->pool);
+        ngx_http_rcache_op_free(part->op);
 
     } else {
         ngx_http_rcache_op_detach(part->op);

@@ -220,7 +220,7 @@ ngx_http_rcache_upload_next(ngx_http_rcache_upload_t *upload, size_t size)
     upload->buf = ngx_create_temp_buf(op->pool, RCACHE_SEGMENT_FIXED + size);
 
     if (upload->buf == NULL) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return RCACHE_REASON_NO_MEMORY;
     }
 
@@ -274,7 +274,7 @@ ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload, ngx_uint_t last)
                          - rcache_dry_string(b->last - b->pos);
         upload->segments.count++;
 
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
 
     } else {
         reason = ngx_http_rcache_upload_submit(upload, op, b, size);
@@ -382,7 +382,7 @@ ngx_http_rcache_upload_submit(ngx_http_rcache_upload_t *upload,
     if (part == NULL
         || ngx_http_rcache_upload_command(upload, op, b) != NGX_OK)
     {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return RCACHE_REASON_NO_MEMORY;
     }
 
@@ -592,7 +592,7 @@ ngx_http_rcache_upload_close(ngx_http_rcache_upload_t *upload)
     ngx_http_rcache_upload_leave(upload);
 
     if (upload->op) {
-        ngx_destroy_pool(upload->op->pool);
+        ngx_http_rcache_op_free(upload->op);
         upload->op = NULL;
     }
 

@@ -348,7 +348,7 @@ ngx_http_rcache_walk_command(ngx_str_t *argv, ngx_uint_t argc)
     }
 
     if (ngx_http_rcache_op_command(op, argv, argc, NULL) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NULL;
     }
 
@@ -373,7 +373,7 @@ ngx_http_rcache_walk_submit(ngx_http_rcache_walk_t *walk,
     op->must = 1;
 
     if (ngx_http_rcache_op_submit(walk->redis, op) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         walk->failed = 1;
         return;
     }

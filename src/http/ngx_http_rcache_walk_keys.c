@@ -234,7 +234,7 @@ ngx_http_rcache_walk_op(ngx_http_rcache_walk_entry_t *entry, size_t size)
 
 failed:
 
-    ngx_destroy_pool(op->pool);
+    ngx_http_rcache_op_free(op);
 
     return NULL;
 }
@@ -262,7 +262,7 @@ ngx_http_rcache_walk_get(ngx_http_rcache_walk_entry_t *entry, size_t size,
         op->max_reply = size + 1024;
 
         if (ngx_http_rcache_op_command(op, argv, 4, NULL) != NGX_OK) {
-            ngx_destroy_pool(op->pool);
+            ngx_http_rcache_op_free(op);
             op = NULL;
         }
     }
@@ -384,7 +384,7 @@ ngx_http_rcache_walk_eval(ngx_http_rcache_walk_entry_t *entry,
                    : ngx_http_rcache_drop_command(op, &entry->name, &seen))
             != NGX_OK)
         {
-            ngx_destroy_pool(op->pool);
+            ngx_http_rcache_op_free(op);
             op = NULL;
 
         } else {

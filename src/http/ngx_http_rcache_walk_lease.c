@@ -226,7 +226,7 @@ ngx_http_rcache_walk_release(ngx_http_rcache_walk_t *walk)
     op->handler = ngx_http_rcache_walk_none;
 
     if (ngx_http_rcache_op_submit(walk->redis, op) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
     }
 }
 

@@ -42,7 +42,7 @@ ngx_http_rcache_write(ngx_http_rcache_zone_t *zone, ngx_http_rcache_op_t *op,
     if (write == NULL
         || ngx_http_rcache_write_base(write, op, base) != NGX_OK)
     {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return RCACHE_REASON_NO_MEMORY;
     }
 
@@ -245,7 +245,7 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
             ngx_http_rcache_upload_drop(upload);
         }
 
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return RCACHE_REASON_NO_MEMORY;
     }
 
@@ -284,7 +284,7 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
         }
 
         if (!op->keep) {
-            ngx_destroy_pool(op->pool);
+            ngx_http_rcache_op_free(op);
         }
 
         return reason;

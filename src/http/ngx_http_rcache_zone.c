@@ -187,7 +187,7 @@ ngx_http_rcache_zone_submit(ngx_http_rcache_zone_t *zone,
     reason = ngx_http_rcache_zone_offer(zone, op);
 
     if (reason != RCACHE_REASON_NONE) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
     }
 
     return reason;

@@ -149,7 +149,7 @@ ngx_http_rcache_cluster_cleanup(ngx_http_rcache_cluster_t *cluster)
         ngx_queue_remove(q);
 
         op = ngx_queue_data(q, ngx_http_rcache_op_t, queue);
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
     }
 }
 
@@ -624,7 +624,7 @@ ngx_http_rcache_cluster_asking(ngx_http_rcache_node_t *node,
     if (ngx_http_rcache_op_command(op, argv, 1, NULL) != NGX_OK
         || ngx_http_rcache_node_submit(node, op) != NGX_OK)
     {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NGX_ERROR;
     }
 

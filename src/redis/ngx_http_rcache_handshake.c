@@ -259,7 +259,7 @@ ngx_http_rcache_handshake_send(ngx_http_rcache_conn_t *conn, ngx_str_t *argv,
     op->max_reply = NGX_HTTP_RCACHE_HANDSHAKE_MAX;
 
     if (ngx_http_rcache_op_command(op, argv, argc, NULL) != NGX_OK) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NGX_ERROR;
     }
 

@@ -275,7 +275,7 @@ ngx_http_rcache_push_command(ngx_http_rcache_push_t *push, ngx_str_t *argv,
 failed:
 
     if (op) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
     }
 
     ngx_http_rcache_conn_fail(conn, NGX_HTTP_RCACHE_OP_DOWN, "no memory");
@@ -785,7 +785,7 @@ ngx_http_rcache_push_cleanup(ngx_http_rcache_push_t *push)
             ngx_queue_remove(q);
 
             op = ngx_queue_data(q, ngx_http_rcache_op_t, queue);
-            ngx_destroy_pool(op->pool);
+            ngx_http_rcache_op_free(op);
         }
     }
 

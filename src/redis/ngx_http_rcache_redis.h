@@ -342,12 +342,16 @@ ngx_http_rcache_redis_t *ngx_http_rcache_redis_create(ngx_cycle_t *cycle,
 
 /*
  * A new operation with a pool of its own of the given size, in bytes.  The
- * caller owns it until it is submitted, and may destroy its pool instead.
+ * caller owns it until it is submitted, and may free it instead.
  * log must outlive the operation: the cycle's, never a request's.  The caller
  * sets lane, handler, data and max_reply.  NULL if memory is short.
  */
 
 ngx_http_rcache_op_t *ngx_http_rcache_op_create(size_t size, ngx_log_t *log);
+
+/* and its pool with it, which may be another one's then */
+
+void ngx_http_rcache_op_free(ngx_http_rcache_op_t *op);
 
 /*
  * Formats a command into op->pool.  An argument with data == NULL and a

@@ -273,7 +273,7 @@ ngx_http_rcache_replica_ask(ngx_http_rcache_node_t *node,
     if (ngx_http_rcache_op_command(op, argv, 1, NULL) != NGX_OK
         || ngx_http_rcache_node_submit(node, op) != NGX_OK)
     {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NGX_ERROR;
     }
 

@@ -278,7 +278,7 @@ ngx_http_rcache_sentinel_question(ngx_http_rcache_sentinel_t *sentinel,
     if (ngx_http_rcache_op_command(op, argv, 3, NULL) != NGX_OK
         || ngx_http_rcache_node_submit(node, op) != NGX_OK)
     {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NGX_ERROR;
     }
 

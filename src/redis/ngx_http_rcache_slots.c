@@ -168,7 +168,7 @@ ngx_http_rcache_slots_ask(ngx_http_rcache_cluster_t *cluster,
     if (ngx_http_rcache_op_command(op, argv, 2, NULL) != NGX_OK
         || ngx_http_rcache_node_submit(node, op) != NGX_OK)
     {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NGX_ERROR;
     }
 

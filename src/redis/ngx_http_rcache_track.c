@@ -290,7 +290,7 @@ ngx_http_rcache_track_send(ngx_http_rcache_node_t *node, ngx_str_t *argv,
     if (ngx_http_rcache_op_command(op, argv, argc, NULL) != NGX_OK
         || ngx_http_rcache_node_submit(node, op) != NGX_OK)
     {
-        ngx_destroy_pool(op->pool);
+        ngx_http_rcache_op_free(op);
         return NGX_ERROR;
     }
 
