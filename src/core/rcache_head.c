@@ -182,7 +182,9 @@ rcache_head_line(u_char *p, u_char *last)
 int
 rcache_head_valid(const rcache_str_t *name, const rcache_str_t *value)
 {
-    size_t  i;
+    size_t         i;
+    uint64_t       w;
+    const u_char  *p, *last;
 
     if (name->len == 0) {
         return 0;
@@ -199,7 +201,35 @@ rcache_head_valid(const rcache_str_t *name, const rcache_str_t *value)
         return 1;
     }
 
-    return memchr(value->data, '\n', value->len) == NULL
-           && memchr(value->data, '\r', value->len) == NULL
-           && memchr(value->data, '\0', value->len) == NULL;
+    p = value->data;
+    last = p + value->len;
+
+    /* as in rcache_head_line() */
+
+    for ( ;; ) {
+
+        while (last - p >= 8) {
+            memcpy(&w, p, 8);
+
+            if ((w - 0x1010101010101010) & ~w & 0x8080808080808080) {
+                break;
+            }
+
+            p += 8;
+        }
+
+        while (p < last && *p >= 0x10) {
+            p++;
+        }
+
+        if (p == last) {
+            return 1;
+        }
+
+        if (*p == '\n' || *p == '\r' || *p == '\0') {
+            return 0;
+        }
+
+        p++;
+    }
 }

@@ -14,6 +14,10 @@
 
 #define RCACHE_TIME_MAX  ((int64_t) 1 << 53)
 
+/* a set of lengths below 32 */
+
+#define rcache_length(s)  ((uint32_t) 1 << (sizeof(s) - 1))
+
 
 static int rcache_response_target(rcache_response_t *resp,
     const rcache_str_t *name, const rcache_str_t *value);
@@ -48,6 +52,23 @@ static const rcache_str_t  rcache_response_dropped[] = {
     rcache_string("Upgrade"),
     { 0, NULL }
 };
+
+
+/* their lengths: mostly these tell */
+
+static const uint32_t  rcache_response_lengths =
+    rcache_length("Age")
+    | rcache_length("Connection")
+    | rcache_length("Content-Length")
+    | rcache_length("Keep-Alive")
+    | rcache_length("Proxy-Authenticate")
+    | rcache_length("Proxy-Authentication-Info")
+    | rcache_length("Proxy-Authorization")
+    | rcache_length("Proxy-Connection")
+    | rcache_length("TE")
+    | rcache_length("Trailer")
+    | rcache_length("Transfer-Encoding")
+    | rcache_length("Upgrade");
 
 
 void
@@ -128,7 +149,12 @@ rcache_response_header(rcache_response_t *resp, const rcache_str_t *name,
     case sizeof("Date") - 1:
 
         if (rcache_str_is(name, "Date")) {
-            n = rcache_date_parse(value->data, value->len, resp->now);
+
+            n = (resp->now_date.len
+                 && resp->now_date.len == value->len
+                 && memcmp(resp->now_date.data, value->data, value->len) == 0)
+                ? resp->now
+                : rcache_date_parse(value->data, value->len, resp->now);
 
             if (n != RCACHE_ERROR && (resp->date == -1 || n < resp->date)) {
                 resp->date = n;
@@ -178,6 +204,13 @@ rcache_response_header(rcache_response_t *resp, const rcache_str_t *name,
             }
 
         } else if (rcache_str_is(name, "Connection")) {
+
+            if (rcache_str_is(value, "keep-alive")) {
+
+                /* which is not kept in any case */
+
+                break;
+            }
 
             if (resp->nconnection == RCACHE_CONNECTION_MAX) {
                 resp->malformed = 1;
@@ -437,10 +470,13 @@ rcache_response_keeps(rcache_response_t *resp, const rcache_str_t *name)
     static const rcache_str_t  cookie = rcache_string("Set-Cookie");
     static const rcache_str_t  ranges = rcache_string("Accept-Ranges");
 
-    for (drop = rcache_response_dropped; drop->len; drop++) {
+    if (name->len < 32 && (rcache_response_lengths >> name->len & 1)) {
 
-        if (rcache_str_same(drop, name)) {
-            return 0;
+        for (drop = rcache_response_dropped; drop->len; drop++) {
+
+            if (rcache_str_same(drop, name)) {
+                return 0;
+            }
         }
     }
 

@@ -81,6 +81,8 @@ typedef struct {
 
     /* for the caller to set, after init and before the headers */
 
+    rcache_str_t  now_date;         /* now, as Date says it; empty: each Date
+                                       is parsed */
     unsigned      ignore;           /* RCACHE_IGNORE_* */
     unsigned      authorization:1;  /* the request had Authorization */
     unsigned      user:1;           /* the user is part of the key, so what is

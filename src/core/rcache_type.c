@@ -155,6 +155,13 @@ rcache_type_contradicts(const rcache_str_t *path, const rcache_str_t *name)
         return 0;
     }
 
+    if (path->len == 0
+        || (memchr(path->data, '.', path->len) == NULL
+            && memchr(path->data, '%', path->len) == NULL))
+    {
+        return 0;
+    }
+
     promise = rcache_type_promise(path);
 
     if (promise == NULL || promise->types == NULL) {

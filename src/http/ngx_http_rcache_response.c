@@ -24,6 +24,7 @@ ngx_http_rcache_response_init(ngx_http_request_t *r,
 
     rcache_response_init(resp, status, ngx_time());
 
+    resp->now_date = *(ngx_str_t *) &ngx_cached_http_time;
     resp->ignore = rlcf->ignore | ngx_http_rcache_upstream_ignores(r);
     resp->authorization = (r->headers_in.authorization != NULL);
     resp->user = (ctx->rules.user.len != 0);

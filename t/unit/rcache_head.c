@@ -362,6 +362,15 @@ what_may_be_written(void **state)
     assert_false(valid("a", "b\0c"));
     assert_false(valid("a", "b\r\nSet-Cookie: c"));
     assert_false(valid("a", "\n"));
+
+    /* eight bytes at a time, and what is behind them */
+
+    assert_true(valid("a", "Tue, 14 Nov 2023\t22:13:20 GMT"));
+    assert_true(valid("a", "12345678\x01" "2345678\x0f"));
+    assert_false(valid("a", "1234567\n"));
+    assert_false(valid("a", "12345678\n"));
+    assert_false(valid("a", "12345678\t\t\r2345678"));
+    assert_false(valid("a", "\t234567812345678\0" "2345678"));
 }
 
 

@@ -1340,6 +1340,49 @@ rfc9110_6_6_1_dated(void **state)
 }
 
 
+/* what Date says now need not be parsed, and means the same */
+
+static void
+date_is_now(void **state)
+{
+    rcache_str_t       name, value;
+    rcache_response_t  resp;
+
+    (void) state;
+
+    rcache_response_init(&resp, 200, NOW);
+
+    resp.now_date = unit_str(AT_NOW);
+
+    name = unit_str("date");
+    value = unit_str(AT_NOW);
+    rcache_response_header(&resp, &name, &value);
+
+    assert_int_equal(resp.date, NOW);
+
+    value = unit_str(AT_NOW_P60);
+    rcache_response_header(&resp, &name, &value);
+
+    assert_int_equal(resp.date, NOW);
+
+    value = unit_str(AT_NOW_M60);
+    rcache_response_header(&resp, &name, &value);
+
+    assert_int_equal(resp.date, NOW - 60);
+
+    /* the line is not as nginx would write it */
+
+    rcache_response_init(&resp, 200, NOW);
+
+    resp.now_date = unit_str(AT_NOW);
+
+    value = unit_str(" " AT_NOW " ");
+    rcache_response_header(&resp, &name, &value);
+
+    assert_int_equal(resp.date, NOW);
+}
+
+
 int
 main(void)
 {
@@ -1389,7 +1432,8 @@ main(void)
         cmocka_unit_test(rfc9110_7_6_1_named_by_connection),
         cmocka_unit_test(other_headers_change_nothing),
         cmocka_unit_test(accept_ranges),
-        cmocka_unit_test(rfc9110_6_6_1_dated)
+        cmocka_unit_test(rfc9110_6_6_1_dated),
+        cmocka_unit_test(date_is_now)
     };
 
     return cmocka_run_group_tests_name("rcache_response", tests, NULL, NULL);
