@@ -100,6 +100,11 @@ for (
     [ 'another protocol',               "HTTP/1.1 400 Bad Request\r\n\r\n" ],
     [ 'zero bytes',                     "\0" x 100 ],
     [ 'an empty line',                  "\r\n" ],
+    [ 'an integer without digits',      ":\r\n" ],
+    [ 'an integer that is none',        ":1x\r\n" ],
+    [ 'an integer over all limits',     ":18446744073709551617\r\n" ],
+    [ 'a status that ends in LF',       "+OK\n" ],
+    [ 'killed between CR and LF',       "+OK\r" ],
 ) {
     my ($name, $bytes) = @$_;
 
@@ -117,7 +122,10 @@ for (
 
 for (
     [ 'an integer',       ":1\r\n" ],
+    [ 'a negative one',   ":-1\r\n" ],
     [ 'a status',         "+OK\r\n" ],
+    [ 'an empty status',  "+\r\n" ],
+    [ 'a long status',    '+' . 'x' x 100 . "\r\n" ],
     [ 'an array',         "*2\r\n\$1\r\na\r\n\$1\r\nb\r\n" ],
     [ 'an empty bulk',    "\$0\r\n\r\n" ],
     [ 'no entry at all',  "\$5\r\nhello\r\n" ],

@@ -26,6 +26,12 @@
     ((arg)->data == NULL && (arg)->len != 0)
 
 
+typedef struct {
+    ngx_chain_t                cl;
+    ngx_buf_t                  buf;
+} ngx_http_rcache_op_buf_t;
+
+
 static ngx_pool_t *ngx_http_rcache_op_pool(size_t size, ngx_log_t *log);
 static void ngx_http_rcache_op_cleanup(void *data);
 static ngx_uint_t ngx_http_rcache_op_key(ngx_str_t *argv);
@@ -275,9 +281,24 @@ ngx_http_rcache_op_int(u_char *p, u_char type, size_t n)
     size_t   len;
     u_char  *last;
 
-    len = ngx_http_rcache_op_len(n);
-
     *p++ = type;
+
+    if (n < 100) {
+
+        /* most are that short */
+
+        if (n >= 10) {
+            *p++ = (u_char) ('0' + n / 10);
+            n %= 10;
+        }
+
+        *p++ = (u_char) ('0' + n);
+        *p++ = CR; *p++ = LF;
+
+        return p;
+    }
+
+    len = ngx_http_rcache_op_len(n);
     last = p + len;
 
     for (p = last; len; len--) {
@@ -294,18 +315,17 @@ ngx_http_rcache_op_int(u_char *p, u_char type, size_t n)
 static ngx_int_t
 ngx_http_rcache_op_add(ngx_http_rcache_op_t *op, u_char *pos, u_char *last)
 {
-    ngx_buf_t    *b;
-    ngx_chain_t  *cl;
+    ngx_buf_t                 *b;
+    ngx_chain_t               *cl;
+    ngx_http_rcache_op_buf_t  *link;
 
-    b = ngx_calloc_buf(op->pool);
-    if (b == NULL) {
+    link = ngx_pcalloc(op->pool, sizeof(ngx_http_rcache_op_buf_t));
+    if (link == NULL) {
         return NGX_ERROR;
     }
 
-    cl = ngx_alloc_chain_link(op->pool);
-    if (cl == NULL) {
-        return NGX_ERROR;
-    }
+    b = &link->buf;
+    cl = &link->cl;
 
     b->start = pos;
     b->pos = pos;
@@ -314,7 +334,6 @@ ngx_http_rcache_op_add(ngx_http_rcache_op_t *op, u_char *pos, u_char *last)
     b->memory = 1;
 
     cl->buf = b;
-    cl->next = NULL;
 
     if (op->out == NULL) {
         op->out = cl;

@@ -12,6 +12,9 @@
  * here, straight into its place.  What is given to hiredis is given in small
  * pieces, because it moves the rest of its buffer after each reply; what it
  * did not use of a piece is taken back.
+ *
+ * Nor does it get a short line that is a whole reply, such as that to a store:
+ * to copy it into a buffer and out again takes longer than to parse it.
  */
 
 
@@ -22,6 +25,12 @@
 
 /* from this length on a string is received directly */
 #define NGX_HTTP_RCACHE_DIRECT       256
+
+/* "+", ":" or "$", and CR, LF with it; hiredis takes what is longer */
+#define NGX_HTTP_RCACHE_SHORT_LINE   32
+
+/* digits of an integer that cannot overflow */
+#define NGX_HTTP_RCACHE_SHORT_INT    18
 
 /* "$", digits, CR, LF; hiredis takes the rest */
 #define NGX_HTTP_RCACHE_BULK_LINE    (1 + NGX_INT64_LEN + 2)
@@ -34,6 +43,8 @@
 
 
 static ngx_int_t ngx_http_rcache_reader_start(ngx_http_rcache_conn_t *conn);
+static ngx_int_t ngx_http_rcache_reader_line(ngx_http_rcache_conn_t *conn,
+    size_t n);
 static ngx_int_t ngx_http_rcache_reader_bulk_line(
     ngx_http_rcache_conn_t *conn, size_t *len, size_t *line);
 static ngx_int_t ngx_http_rcache_reader_direct(ngx_http_rcache_conn_t *conn,
@@ -154,8 +165,7 @@ ngx_http_rcache_reader_start(ngx_http_rcache_conn_t *conn)
         }
 
         if (rc == NGX_DECLINED) {
-            n = line;
-            break;
+            return ngx_http_rcache_reader_line(conn, line);
         }
 
         return rc;
@@ -166,7 +176,7 @@ ngx_http_rcache_reader_start(ngx_http_rcache_conn_t *conn)
         p = ngx_strlchr(conn->pos, conn->last, LF);
 
         if (p) {
-            n = p + 1 - conn->pos;
+            return ngx_http_rcache_reader_line(conn, p + 1 - conn->pos);
         }
 
         break;
@@ -176,6 +186,96 @@ ngx_http_rcache_reader_start(ngx_http_rcache_conn_t *conn)
     }
 
     return ngx_http_rcache_reader_feed(conn, n);
+}
+
+
+/* a line that is a reply, of n bytes with its end: "$" is nil */
+
+static ngx_int_t
+ngx_http_rcache_reader_line(ngx_http_rcache_conn_t *conn, size_t n)
+{
+    int                       type;
+    size_t                    len;
+    u_char                   *p, *last;
+    int64_t                   integer;
+    ngx_http_rcache_op_t     *op;
+    ngx_http_rcache_reply_t  *reply;
+
+    p = conn->pos + 1;
+    last = conn->pos + n - 2;
+
+    if (n < sizeof("+" CRLF) - 1
+        || n > NGX_HTTP_RCACHE_SHORT_LINE
+        || *last != CR)
+    {
+        return ngx_http_rcache_reader_feed(conn, n);
+    }
+
+    len = 0;
+    integer = 0;
+
+    switch (*conn->pos) {
+
+    case '$':
+        type = REDIS_REPLY_NIL;
+        break;
+
+    case '+':
+        type = REDIS_REPLY_STATUS;
+        len = last - p;
+        break;
+
+    case ':':
+        type = REDIS_REPLY_INTEGER;
+
+        if (p == last || last - p > NGX_HTTP_RCACHE_SHORT_INT) {
+            return ngx_http_rcache_reader_feed(conn, n);
+        }
+
+        for ( /* void */ ; p < last; p++) {
+
+            if (*p < '0' || *p > '9') {
+                return ngx_http_rcache_reader_feed(conn, n);
+            }
+
+            integer = integer * 10 + (*p - '0');
+        }
+
+        break;
+
+    default:
+        return ngx_http_rcache_reader_feed(conn, n);
+    }
+
+    op = ngx_http_rcache_conn_op(conn);
+
+    if (op->detached) {
+        reply = &conn->discard;
+
+    } else {
+        reply = ngx_palloc(op->pool, sizeof(ngx_http_rcache_reply_t) + len);
+
+        if (reply == NULL) {
+            return ngx_http_rcache_reader_feed(conn, n);
+        }
+
+        ngx_memzero(reply, sizeof(ngx_http_rcache_reply_t));
+
+        reply->integer = integer;
+
+        if (len) {
+            reply->str.data = (u_char *) reply
+                              + sizeof(ngx_http_rcache_reply_t);
+            reply->str.len = len;
+
+            ngx_memcpy(reply->str.data, p, len);
+        }
+    }
+
+    reply->type = type;
+    conn->pos += n;
+
+    return ngx_http_rcache_reader_done(conn, reply);
 }
 
 
