@@ -140,7 +140,7 @@ typedef struct {
     ngx_uint_t                     absent;
     ngx_http_rcache_futile_t      *futile;
     uint32_t                       tokens;   /* drawn so far */
-    u_char                         token[8]; /* what they begin with */
+    u_char                         token[16]; /* what they begin with, hex */
     size_t                         in_flight; /* bytes of segments that Redis
                                                  has not answered for */
     ngx_queue_t                    uploads;  /* who sends them, the oldest
@@ -314,6 +314,8 @@ struct ngx_http_rcache_ctx_s {
     ngx_http_rcache_op_t          *op;
     ngx_http_rcache_near_fill_t   *fill;      /* it is to be copied, or NULL */
     ngx_event_t                    timer;
+    ngx_event_handler_pt           late_handler; /* NULL: there is no hurry */
+    ngx_msec_t                     due;       /* when it is called */
     ngx_msec_t                     began;     /* ngx_current_msec */
     ngx_msec_t                     waited;    /* milliseconds of the budget */
     rcache_entry_t                 entry;
@@ -335,6 +337,8 @@ struct ngx_http_rcache_ctx_s {
     ngx_uint_t                     rounds;    /* lookups after the first */
     ngx_msec_t                     since;     /* when it began to wait */
     ngx_str_t                      lock_key;
+    uint64_t                       lock_hash;
+    u_char                        *locked;    /* the key that it is of */
     ngx_str_t                      token;     /* of the lock, see script.c */
     u_char                         token_data[NGX_HTTP_RCACHE_TOKEN];
     ngx_uint_t                     stale_use; /* NGX_HTTP_UPSTREAM_FT_*: when
@@ -592,6 +596,14 @@ void ngx_http_rcache_forget(ngx_http_rcache_ctx_t *ctx);
 void ngx_http_rcache_park(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_state_e state, ngx_event_handler_pt handler,
     ngx_msec_t timeout);
+
+/*
+ * handler is called in so many milliseconds, with &ctx->timer, unless
+ * ctx->late_handler is NULL by then, or another one.
+ */
+
+void ngx_http_rcache_late(ngx_http_rcache_ctx_t *ctx,
+    ngx_event_handler_pt handler, ngx_msec_t timeout);
 
 /* the same for a lookup that has been sent */
 

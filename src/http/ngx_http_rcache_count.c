@@ -523,7 +523,9 @@ ngx_http_rcache_count_expect(ngx_http_rcache_write_t *write,
     }
 
     write->counts = ctx->counts;
-    write->hash = rcache_sum(key->data, key->len);
+    write->hash = (key->data == ctx->redis_key.data)
+                  ? ngx_http_rcache_hash(ctx, &ctx->redis_key)
+                  : rcache_sum(key->data, key->len);
     write->expected = ttl;
 }
 
@@ -550,7 +552,7 @@ ngx_http_rcache_count_gone(ngx_http_rcache_ctx_t *ctx)
     key = ctx->marker ? &ctx->variant_key : &ctx->redis_key;
 
     if (ngx_http_rcache_evicted(ctx->zone->health->evict,
-                                rcache_sum(key->data, key->len), ctx->asked))
+                                ngx_http_rcache_hash(ctx, key), ctx->asked))
     {
         ngx_http_rcache_count(ctx, RCACHE_COUNT_EVICTED_ALL, 1);
     }

@@ -509,10 +509,7 @@ ngx_http_rcache_told(ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_turn_e turn,
 
     ngx_http_set_log_request(r->connection->log, r);
 
-    if (ctx->timer.timer_set) {
-        ngx_del_timer(&ctx->timer);
-    }
-
+    ctx->late_handler = NULL;
     ctx->state = NGX_HTTP_RCACHE_PASS;
 
     if (turn != NGX_HTTP_RCACHE_TURN_LEAD) {

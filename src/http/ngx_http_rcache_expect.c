@@ -111,7 +111,7 @@ ngx_http_rcache_expect(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     /* it may be a variant's that is needed in the end */
 
-    ngx_str_null(&ctx->lock_key);
+    ctx->lock_key.len = 0;
 }
 
 

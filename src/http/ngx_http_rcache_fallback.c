@@ -332,10 +332,7 @@ ngx_http_rcache_fallback_tick(ngx_event_t *ev)
 
         ngx_http_rcache_fallback_leave(fallback);
 
-        if (ctx->timer.timer_set) {
-            ngx_del_timer(&ctx->timer);
-        }
-
+        ctx->late_handler = NULL;
         ctx->state = NGX_HTTP_RCACHE_PASS;
 
         ngx_http_rcache_resume(ctx, ngx_http_rcache_fill(r, ctx));

@@ -21,6 +21,8 @@ static void ngx_http_rcache_flight_lead(ngx_http_rcache_flight_t *flight,
 void
 ngx_http_rcache_flight_init(ngx_http_rcache_zone_t *zone)
 {
+    u_char  token[8];
+
     ngx_rbtree_init(&zone->fetches, &zone->sentinel,
                     ngx_str_rbtree_insert_value);
 
@@ -28,10 +30,12 @@ ngx_http_rcache_flight_init(ngx_http_rcache_zone_t *zone)
 
     /* what the tokens of this worker have in common, and no other's */
 
-    if (RAND_bytes(zone->token, sizeof(zone->token)) != 1) {
-        *(uint32_t *) &zone->token[0] = (uint32_t) ngx_random();
-        *(uint32_t *) &zone->token[4] = (uint32_t) (ngx_pid ^ ngx_current_msec);
+    if (RAND_bytes(token, sizeof(token)) != 1) {
+        *(uint32_t *) &token[0] = (uint32_t) ngx_random();
+        *(uint32_t *) &token[4] = (uint32_t) (ngx_pid ^ ngx_current_msec);
     }
+
+    (void) ngx_hex_dump(zone->token, token, sizeof(token));
 }
 
 
@@ -45,6 +49,11 @@ ngx_http_rcache_lock_key(ngx_http_rcache_ctx_t *ctx)
 
     key = ctx->marker ? &ctx->variant_key : &ctx->redis_key;
 
+    if (ctx->locked == key->data) {
+        ctx->lock_key.len = key->len + sizeof(":l") - 1;
+        return NGX_OK;
+    }
+
     p = ngx_pnalloc(ctx->request->pool, key->len + sizeof(":l") - 1);
     if (p == NULL) {
         return NGX_ERROR;
@@ -56,6 +65,8 @@ ngx_http_rcache_lock_key(ngx_http_rcache_ctx_t *ctx)
     p = ngx_cpymem(p, ":l", sizeof(":l") - 1);
 
     ctx->lock_key.len = p - ctx->lock_key.data;
+    ctx->lock_hash = rcache_sum(ctx->lock_key.data, ctx->lock_key.len);
+    ctx->locked = key->data;
 
     return NGX_OK;
 }
@@ -75,7 +86,8 @@ ngx_http_rcache_flight_open(ngx_http_rcache_ctx_t *ctx,
         return NGX_HTTP_RCACHE_TURN_LEAD;
     }
 
-    f = ngx_http_rcache_flight_find(ctx->zone, &ctx->lock_key);
+    f = ngx_http_rcache_flight_find(ctx->zone, &ctx->lock_key,
+                                    ctx->lock_hash);
 
     if (f) {
         *flight = f;
@@ -199,7 +211,8 @@ ngx_http_rcache_flight_expect(ngx_http_rcache_ctx_t *ctx)
     ngx_http_rcache_outcome_t   outcome;
 
     if (ngx_http_rcache_lock_key(ctx) != NGX_OK
-        || ngx_http_rcache_flight_find(ctx->zone, &ctx->lock_key))
+        || ngx_http_rcache_flight_find(ctx->zone, &ctx->lock_key,
+                                       ctx->lock_hash))
     {
         return;
     }
@@ -268,6 +281,7 @@ ngx_http_rcache_flight_create(ngx_http_rcache_ctx_t *ctx)
     model.node.str = ctx->lock_key;
     model.key = ctx->marker ? ctx->variant_key : ctx->redis_key;
     model.seen = ctx->seen;
+    model.hash = ctx->lock_hash;
 
     rlcf = ngx_http_get_module_loc_conf(ctx->request,
                                         ngx_http_redis_proxy_cache_module);
@@ -345,7 +359,7 @@ ngx_http_rcache_flight_copy(ngx_http_rcache_flight_t *from)
 
     ngx_http_rcache_flight_token(flight);
 
-    flight->hash = rcache_sum(lock->data, lock->len);
+    flight->hash = from->hash;
 
     ngx_queue_init(&flight->waiters);
 
@@ -390,12 +404,11 @@ ngx_http_rcache_flight_destroy(ngx_http_rcache_flight_t *flight)
 
 
 ngx_http_rcache_flight_t *
-ngx_http_rcache_flight_find(ngx_http_rcache_zone_t *zone, ngx_str_t *lock)
+ngx_http_rcache_flight_find(ngx_http_rcache_zone_t *zone, ngx_str_t *lock,
+    uint64_t hash)
 {
     return (ngx_http_rcache_flight_t *)
-           ngx_str_rbtree_lookup(&zone->fetches, lock,
-                                 (uint32_t) rcache_sum(lock->data,
-                                                       lock->len));
+           ngx_str_rbtree_lookup(&zone->fetches, lock, (uint32_t) hash);
 }
 
 
@@ -419,7 +432,7 @@ ngx_http_rcache_flight_token(ngx_http_rcache_flight_t *flight)
     zone = flight->zone;
     n = zone->tokens++;
 
-    p = ngx_hex_dump(flight->token.data, zone->token, sizeof(zone->token));
+    p = ngx_cpymem(flight->token.data, zone->token, sizeof(zone->token));
     (void) ngx_hex_dump(p, (u_char *) &n, sizeof(n));
 }
 
@@ -488,7 +501,11 @@ ngx_http_rcache_flight_extend(ngx_http_rcache_flight_t *flight)
     flight->moved = 0;
     flight->expires = ngx_current_msec + flight->age;
 
-    if (flight->placed) {
+    /* mostly it was taken a moment ago, and has its time */
+
+    if (flight->placed
+        && ngx_current_msec - flight->taken > flight->age / 8)
+    {
         flight->placed = ngx_http_rcache_flights_renew(flight->zone->flights,
                                                        flight->hash,
                                                        flight->seq,

@@ -56,6 +56,7 @@ struct ngx_http_rcache_flight_s {
     ngx_str_t                        token;
     uint64_t                         hash;      /* of the lock's name */
     ngx_uint_t                       seq;       /* of our place */
+    ngx_msec_t                       taken;     /* when that was */
 
     ngx_msec_t                       age;
     ngx_msec_t                       expires;   /* of our lock, and place */
@@ -123,7 +124,7 @@ void ngx_http_rcache_flight_token(ngx_http_rcache_flight_t *flight);
 
 /* the one that others may join; NULL: there is none */
 ngx_http_rcache_flight_t *ngx_http_rcache_flight_find(
-    ngx_http_rcache_zone_t *zone, ngx_str_t *lock);
+    ngx_http_rcache_zone_t *zone, ngx_str_t *lock, uint64_t hash);
 
 
 /* ngx_http_rcache_landing.c */

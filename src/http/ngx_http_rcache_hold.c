@@ -133,11 +133,8 @@ ngx_http_rcache_hold_start(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     ctx->state = NGX_HTTP_RCACHE_HOLD;
 
-    ctx->timer.handler = ngx_http_rcache_hold_timeout;
-    ctx->timer.data = ctx;
-    ctx->timer.log = r->connection->log;
-
-    ngx_add_timer(&ctx->timer, rlcf->budget - ctx->waited);
+    ngx_http_rcache_late(ctx, ngx_http_rcache_hold_timeout,
+                         rlcf->budget - ctx->waited);
 
     return NGX_OK;
 }
@@ -167,13 +164,11 @@ ngx_http_rcache_release(ngx_http_rcache_ctx_t *ctx)
         ctx->write = NULL;
     }
 
-    if (ctx->timer.timer_set) {
-        ngx_del_timer(&ctx->timer);
-    }
-
     if (ctx->state != NGX_HTTP_RCACHE_HOLD) {
         return;
     }
+
+    ctx->late_handler = NULL;
 
     ngx_http_set_log_request(c->log, r);
 

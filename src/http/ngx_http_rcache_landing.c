@@ -158,12 +158,14 @@ ngx_http_rcache_flight_stored(ngx_http_rcache_flight_t *flight, ngx_int_t rc,
 void
 ngx_http_rcache_flight_void(ngx_http_rcache_zone_t *zone, ngx_str_t *lock)
 {
+    uint64_t                   hash;
     ngx_http_rcache_flight_t  *flight;
 
-    ngx_http_rcache_flights_void(zone->flights,
-                                 rcache_sum(lock->data, lock->len));
+    hash = rcache_sum(lock->data, lock->len);
 
-    flight = ngx_http_rcache_flight_find(zone, lock);
+    ngx_http_rcache_flights_void(zone->flights, hash);
+
+    flight = ngx_http_rcache_flight_find(zone, lock, hash);
 
     if (flight == NULL) {
         return;

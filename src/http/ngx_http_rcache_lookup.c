@@ -25,6 +25,7 @@ static ngx_int_t ngx_http_rcache_lookup_start(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_lookup_done(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
+static void ngx_http_rcache_timer_handler(ngx_event_t *ev);
 static void ngx_http_rcache_budget_handler(ngx_event_t *ev);
 static void ngx_http_rcache_looked(ngx_http_rcache_ctx_t *ctx,
     rcache_reason_e reason);
@@ -463,11 +464,7 @@ ngx_http_rcache_park(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
 {
     ctx->state = state;
 
-    ctx->timer.handler = handler;
-    ctx->timer.data = ctx;
-    ctx->timer.log = r->connection->log;
-
-    ngx_add_timer(&ctx->timer, timeout);
+    ngx_http_rcache_late(ctx, handler, timeout);
 
     r->write_event_handler = ngx_http_request_empty_handler;
 
@@ -480,6 +477,62 @@ ngx_http_rcache_park(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
         r->connection->error = 1;
     }
+}
+
+
+/*
+ * A request waits several times, and mostly not for long: a timer that is set
+ * stays, and is set again when it fires, if it has to be.
+ */
+
+void
+ngx_http_rcache_late(ngx_http_rcache_ctx_t *ctx, ngx_event_handler_pt handler,
+    ngx_msec_t timeout)
+{
+    ctx->late_handler = handler;
+    ctx->due = ngx_current_msec + timeout;
+
+    if (ctx->timer.timer_set) {
+
+        if ((ngx_msec_int_t) (ctx->timer.timer.key - ctx->due) <= 0) {
+            return;
+        }
+
+        ngx_del_timer(&ctx->timer);
+    }
+
+    ctx->timer.handler = ngx_http_rcache_timer_handler;
+    ctx->timer.data = ctx;
+    ctx->timer.log = ctx->request->connection->log;
+
+    ngx_add_timer(&ctx->timer, timeout);
+}
+
+
+static void
+ngx_http_rcache_timer_handler(ngx_event_t *ev)
+{
+    ngx_http_rcache_ctx_t *ctx = ev->data;
+
+    ngx_msec_int_t         left;
+    ngx_event_handler_pt   handler;
+
+    handler = ctx->late_handler;
+
+    if (handler == NULL) {
+        return;
+    }
+
+    left = (ngx_msec_int_t) (ctx->due - ngx_current_msec);
+
+    if (left > 0) {
+        ngx_add_timer(ev, (ngx_msec_t) left);
+        return;
+    }
+
+    ctx->late_handler = NULL;
+
+    handler(ev);
 }
 
 
@@ -753,10 +806,7 @@ ngx_http_rcache_looked(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
 
     ngx_http_set_log_request(r->connection->log, r);
 
-    if (ctx->timer.timer_set) {
-        ngx_del_timer(&ctx->timer);
-    }
-
+    ctx->late_handler = NULL;
     ctx->state = NGX_HTTP_RCACHE_PASS;
     ctx->waited = ngx_current_msec - ctx->began;
 

@@ -11,6 +11,13 @@
 
 #define NGX_HTTP_RCACHE_POLL_ABROAD  1000
 
+/*
+ * Room for an operation that is a short command, beside its keys: what malloc()
+ * has at hand.
+ */
+
+#define NGX_HTTP_RCACHE_LOCK_POOL  640
+
 
 static ngx_int_t ngx_http_rcache_flight_submit(
     ngx_http_rcache_flight_t *flight, ngx_http_rcache_op_t *op,
@@ -42,6 +49,7 @@ ngx_http_rcache_flight_enter(ngx_http_rcache_flight_t *flight,
 
     case NGX_HTTP_RCACHE_FLIGHTS_LEAD:
         flight->placed = 1;
+        flight->taken = ngx_current_msec;
         return NGX_HTTP_RCACHE_TURN_LEAD;
 
     case NGX_HTTP_RCACHE_FLIGHTS_WAIT:
@@ -81,17 +89,20 @@ ngx_http_rcache_flight_ask(ngx_http_rcache_flight_t *flight)
         return NGX_DECLINED;
     }
 
-    op = ngx_http_rcache_op_create(1024 + 2 * flight->key.len,
-                                   ngx_cycle->log);
-    if (op == NULL) {
-        return NGX_DECLINED;
-    }
-
     /* expected: the lookup is in front of it, unless a replica answers that */
 
     flight->plain = flight->expected
                     && flight->zone->conf.read_from
                        == NGX_HTTP_RCACHE_READ_MASTER;
+
+    op = ngx_http_rcache_op_create(flight->plain
+                                   ? NGX_HTTP_RCACHE_LOCK_POOL
+                                     + flight->key.len
+                                   : 1024 + 2 * flight->key.len,
+                                   ngx_cycle->log);
+    if (op == NULL) {
+        return NGX_DECLINED;
+    }
 
     if (flight->plain) {
         rc = ngx_http_rcache_take_command(op, &flight->node.str,
