@@ -31,8 +31,8 @@ for group in "$@"; do
         ;;
     test)
         packages="$packages binutils clang curl libclang-rt-dev libcmocka-dev
-                  libpcre2-dev nginx openssl perl redis-server redis-tools
-                  valgrind zlib1g-dev"
+                  libcpanel-json-xs-perl libpcre2-dev nginx openssl perl
+                  redis-server redis-tools valgrind zlib1g-dev zstd"
 
         # those that judge what is shown to them
         packages="$packages chromium prometheus python3 python3-jsonschema

@@ -12,13 +12,18 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Compress::Raw::Zlib;
-use Digest::MD5 qw(md5_hex);
+use Digest::MD5 qw(md5 md5_hex);
 use Test::More;
 use RCache;
 
 my $size = 3_000_000;
 my $segment = 65536;
 my $count = int(($size + $segment - 1) / $segment);
+
+# made once, not by each process of the origin
+
+my %made;
+body($_) for qw(body noise zeros);
 
 my $t = RCache->new();
 my $redis = $t->redis();
@@ -363,8 +368,6 @@ sub spoil {
 }
 
 
-my %made;
-
 # "noise" has a segment in five that is not, "zeros" is 16 MiB of them
 
 sub body {
@@ -388,8 +391,7 @@ sub make {
     }
     return substr $text, 0, $size if $kind eq 'body';
 
-    srand 7;
-    my $noise = join '', map { pack 'N', rand 4294967296 } 0 .. $size / 4;
+    my $noise = join '', map { md5($_) } 0 .. $size / 16;
 
     return substr join('', map { substr $_ % 5 == 1 ? $text : $noise,
                                         $_ * $segment, $segment }

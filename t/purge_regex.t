@@ -14,7 +14,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 use Digest::SHA ();
-use JSON::PP ();
+use Cpanel::JSON::XS qw(decode_json encode_json);
 use RCache;
 
 my $t = RCache->new();
@@ -80,7 +80,7 @@ ok(wait_for { $origin->count('/held/1') == 1 }, 'a response is being fetched');
 
 $r = call($one, { regexes => [ '^/(a|v|large|held)/\d' ] });
 is($r->status, 200, 'a regex');
-my $did = JSON::PP::decode_json($r->body);
+my $did = decode_json($r->body);
 is($did->{regexes}, 1, 'it says so');
 like($did->{id}, qr/^\d+-\d+$/, 'and which job it is');
 
@@ -128,7 +128,7 @@ $redis->cmd('XADD', 'api:!purges', '*', soft => 1,
 ok(wait_for { $one->get('/soft/1')->verdict =~ /^(?:STALE|UPDATING) / },
    'what is stale is served as such');
 ok(wait_for(sub { last_job($one)->{state} eq 'done' }, 30), 'done');
-is(last_job($one)->{soft}, JSON::PP::true, 'softly');
+is(last_job($one)->{soft}, Cpanel::JSON::XS::true, 'softly');
 is(last_job($one)->{purged}, 3, 'all that it is about');
 for ('/soft/2', '/v/soft') {
     $r = $one->get($_, 'X-A' => 'a');
@@ -165,7 +165,7 @@ for (
 
     $r = call($one, $what);
     is($r->status, 400, $name);
-    like(JSON::PP::decode_json($r->body)->{error}, $error, 'it says why');
+    like(decode_json($r->body)->{error}, $error, 'it says why');
 }
 
 # one that is none, and one that takes forever
@@ -205,7 +205,7 @@ $redis->cmd('SET', 'api:!walk', '0123456789abcdef 42 1000 17', 'PX', 9000);
 $id = id(call($one, { regexes => [ '^/gone/' ] }));
 ok(wait_for(sub { job($one, $id)->{state} eq 'walking' }, 30),
    'somebody walks');
-is(job($one, $id)->{here}, JSON::PP::false, 'elsewhere');
+is(job($one, $id)->{here}, Cpanel::JSON::XS::false, 'elsewhere');
 is(job($one, $id)->{progress}, 42, 'so far');
 is(job($one, $id)->{purged}, 17, 'with so many purged');
 ok(wait_for(sub { job($_, $id)->{state} eq 'done' }, 30),
@@ -273,18 +273,18 @@ sub call {
     my ($nginx, $what) = @_;
 
     return $nginx->request('POST', '/purge',
-        body => JSON::PP::encode_json($what),
+        body => encode_json($what),
         headers => [ 'Content-Type' => 'application/json' ]);
 }
 
-sub id { return JSON::PP::decode_json($_[0]->body)->{id} }
+sub id { return decode_json($_[0]->body)->{id} }
 
 
 sub jobs {
     my ($nginx) = @_;
 
     return sort { $a->{id} cmp $b->{id} }
-           @{ JSON::PP::decode_json($nginx->get('/purge')->body)->{jobs} };
+           @{ decode_json($nginx->get('/purge')->body)->{jobs} };
 }
 
 sub job {

@@ -11,7 +11,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Test::More;
-use JSON::PP ();
+use Cpanel::JSON::XS qw(decode_json encode_json);
 use RCache;
 
 my $t = RCache->new();
@@ -96,18 +96,18 @@ sub purge {
     my ($regex) = @_;
 
     my $r = $nginx->request('POST', '/purge',
-        body => JSON::PP::encode_json({ regexes => [ $regex ] }),
+        body => encode_json({ regexes => [ $regex ] }),
         headers => [ 'Content-Type' => 'application/json' ]);
     is($r->status, 200, 'a regex');
 
-    return JSON::PP::decode_json($r->body)->{id};
+    return decode_json($r->body)->{id};
 }
 
 sub job {
     my ($id) = @_;
 
     return (grep { $_->{id} eq $id }
-            @{ JSON::PP::decode_json($nginx->get('/purge')->body)->{jobs} })[0];
+            @{ decode_json($nginx->get('/purge')->body)->{jobs} })[0];
 }
 
 sub state_of { return (job($_[0]) || { state => '' })->{state} }

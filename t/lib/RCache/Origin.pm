@@ -10,7 +10,7 @@ use warnings;
 
 use Fcntl qw(:flock O_RDWR O_CREAT O_APPEND O_WRONLY);
 use IO::Socket::INET;
-use JSON::PP ();
+use Storable ();
 
 use RCache::Util qw(free_port spawn stop_pid slurp);
 
@@ -108,8 +108,7 @@ sub converse {
         $req->{body} = substr $in, 0, $length, '';
         $req->{n} = $self->number();
 
-        syswrite $self->{record}, JSON::PP->new->latin1->encode({ %$req })
-            . "\n";
+        syswrite $self->{record}, $req->record();
 
         my $keep = $version eq 'HTTP/1.1'
             && lc($req->header('Connection') // '') ne 'close';
@@ -148,12 +147,14 @@ sub requests {
 
     if (open my $fh, '<:raw', "$self->{dir}/requests") {
         seek $fh, $self->{read}, 0;
-        while (my $line = <$fh>) {
-            last if $line !~ /\n\z/;
-            $self->{read} += length $line;
-            push @{ $self->{records} },
-                bless JSON::PP->new->latin1->decode($line),
-                'RCache::Origin::Request';
+        local $/;
+        my $data = <$fh> // '';
+
+        while (length $data >= 4 && length $data >= 4 + unpack 'N', $data) {
+            my $record = unpack 'N/a', $data;
+            substr $data, 0, 4 + length $record, '';
+            $self->{read} += 4 + length $record;
+            push @{ $self->{records} }, Storable::thaw($record);
         }
     }
 
@@ -193,6 +194,7 @@ sub headers {
 }
 
 sub header { my ($self, $name) = @_; return ($self->headers($name))[0] }
+sub record { my ($self) = @_; return pack 'N/a*', Storable::freeze($self) }
 
 
 package RCache::Origin::Reply;

@@ -177,7 +177,17 @@ sub wait_key {
 sub immortal {
     my ($self) = @_;
 
-    return grep { $self->pttl($_) == -1 } grep { /\{.*\}/s } $self->keys();
+    my @keys = grep { /\{.*\}/s } $self->keys();
+    my @immortal;
+
+    # all at once, as far as buffers go
+
+    while (my @some = splice @keys, 0, 500) {
+        $self->conn()->send_command('PTTL', $_) for @some;
+        push @immortal, grep { $self->conn()->value() == -1 } @some;
+    }
+
+    return @immortal;
 }
 
 

@@ -70,7 +70,8 @@ sub loop {
     };
 
     for (;;) {
-        my @ready = $sel->can_read(@later ? 0.002 : 0.01);
+        my $wait = @later ? $later[0][0] - time() : 0.01;
+        my @ready = $sel->can_read($wait < 0 ? 0 : $wait > 0.01 ? 0.01 : $wait);
         my $mode = slurp("$self->{dir}/mode");
 
         for my $s (@ready) {

@@ -6,9 +6,7 @@ package RCache::Resp;
 use strict;
 use warnings;
 
-use IO::Select;
-
-use RCache::Util qw(patience);
+use RCache::Util qw(readable);
 
 
 sub new {
@@ -22,7 +20,7 @@ sub new {
 sub fill {
     my ($self) = @_;
 
-    IO::Select->new($self->{sock})->can_read($self->{wait} // patience())
+    readable($self->{sock}, $self->{wait})
         or die "nothing from the RESP peer\n";
 
     my $n = sysread $self->{sock}, $self->{in}, 1 << 20,
@@ -85,7 +83,8 @@ sub bytes {
 sub value {
     my ($self) = @_;
 
-    my ($type, $rest) = $self->line() =~ /^(.)(.*)$/s;
+    my $rest = $self->line();
+    my $type = substr $rest, 0, 1, '';
 
     return $rest if $type eq '+' || $type eq ':';
     return \$rest if $type eq '-';

@@ -7,7 +7,7 @@ package RCache::Status;
 use strict;
 use warnings;
 
-use JSON::PP ();
+use Cpanel::JSON::XS qw(decode_json);
 
 use RCache::Util qw(slurp spit wait_for);
 
@@ -21,7 +21,7 @@ my $python = '/usr/bin/python3';
 sub of {
     my ($class, $nginx) = @_;
 
-    return JSON::PP::decode_json($nginx->get('/status?format=json')->body);
+    return decode_json($nginx->get('/status?format=json')->body);
 }
 
 

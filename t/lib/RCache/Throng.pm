@@ -16,7 +16,6 @@ use warnings;
 use Errno qw(EAGAIN EINTR);
 use Exporter 'import';
 use IO::Socket::INET;
-use JSON::PP ();
 use Time::HiRes qw(time);
 
 use RCache::Origin;
@@ -147,9 +146,7 @@ sub loop {
                 if (!$c->{todo} && whole($c->{in})) {
                     my $req = request($c->{in}, ++$n);
 
-                    syswrite $record, JSON::PP->new->latin1->encode(
-                        { %$req }) . "\n";
-
+                    syswrite $record, $req->record();
                     $c->{todo} = [ $self->{handler}->($req) ];
                 }
             }

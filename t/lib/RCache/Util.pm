@@ -14,7 +14,7 @@ use Time::HiRes qw(time sleep);
 
 our @EXPORT_OK = qw(
     wait_for free_port slurp spit spawn stop_pid alive children
-    patience end_all
+    patience readable end_all
 );
 
 my %given;
@@ -44,6 +44,18 @@ sub wait_for(&;$) {
         sleep($pause);
         $pause *= 1.5 if $pause < 0.05;
     }
+}
+
+
+# Waits until there is something to read from a socket, or it has ended.
+
+sub readable {
+    my ($sock, $seconds) = @_;
+
+    my $bits = '';
+    vec($bits, fileno $sock, 1) = 1;
+
+    return select($bits, undef, undef, $seconds // patience()) > 0;
 }
 
 
@@ -179,12 +191,14 @@ sub alive {
 }
 
 
+# Not every kernel keeps a list.
+
 sub children {
     my ($parent) = @_;
 
-    opendir my $dh, '/proc' or return;
-    my @pids = grep { /^\d+$/ } readdir $dh;
-    closedir $dh;
+    my $list = "/proc/$parent/task/$parent/children";
+    my @pids = -e $list ? split ' ', slurp($list)
+                        : map { m{(\d+)} } glob '/proc/[0-9]*';
 
     return grep {
         my ($state, $ppid) = slurp("/proc/$_/stat") =~ /\) (\S) (\d+)/;
