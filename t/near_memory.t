@@ -17,14 +17,15 @@ use RCache::Util qw(spawn stop_pid);
 my $seconds = $ENV{RCACHE_STORM_SECONDS} || 3;
 my $root = "$FindBin::Bin/..";
 
-# the headers of some nginx that was made here
+# the headers of some nginx that was made here; it has a stamp when it has been
+# configured
 
-my ($objs) = sort glob("$root/build/*/objs/ngx_auto_config.h");
+my ($stamp) = sort glob("$root/build/*/stamp");
 
 plan(skip_all => 'needs the headers of an nginx and a compiler')
-    if !$objs || !grep { -x "$_/cc" } split /:/, $ENV{PATH};
+    if !$stamp || !grep { -x "$_/cc" } split /:/, $ENV{PATH};
 
-my $nginx = $objs =~ s{/objs/ngx_auto_config\.h$}{}r;
+my $nginx = $stamp =~ s{/stamp$}{}r;
 my $t = RCache->new();
 my $near = $t->dir() . '/near';
 

@@ -350,9 +350,19 @@ sub body {
 }
 
 
+# It has the rest of a long body, too, for those whose Redis dies while they
+# read it.
+
 sub origin {
     my ($req) = @_;
 
-    return response(200, [ 'Cache-Control' => 'max-age=600' ],
-                    body($req->uri));
+    my $body = body($req->uri);
+    my @headers = ('Cache-Control' => 'max-age=600', ETag => '"one"');
+    my ($from, $to) = ($req->header('Range') // '') =~ /^bytes=(\d+)-(\d+)$/;
+
+    return response(200, \@headers, $body) if !defined $from;
+
+    return response(206, [ @headers, 'Content-Range' =>
+                           "bytes $from-$to/" . length $body ],
+                    substr $body, $from, $to - $from + 1);
 }
