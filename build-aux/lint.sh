@@ -36,11 +36,12 @@ for file in .ci/run build-aux/*.sh bench/*; do
 done
 
 
-# Both compilers, with -Wall -Wextra -Werror, which nginx's build has.  With
-# more than one, the last to build decides what is in build/.
+# Both compilers, with -Wall -Wextra -Werror, which nginx's build has.  What is
+# in build/ stays, for tests may be running on it.
 
 for compiler in clang gcc; do
-    CC=$compiler build-aux/module.sh || complain "$compiler: does not build"
+    CC=$compiler build-aux/module.sh --tree \
+        || complain "$compiler: does not build"
 
     for flag in -Wall -Werror; do
         grep -q "^CFLAGS = .*$flag" "build/module-$compiler/objs/Makefile" \

@@ -1,7 +1,10 @@
 #!/bin/sh
 
+# module.sh [--tree]
+#
 # Builds the module for the installed nginx, or for NGINX_SRC configured with
-# NGINX_CONFIGURE_ARGS, and leaves it in build/.
+# NGINX_CONFIGURE_ARGS, and leaves it in build/, or with --tree only in the
+# tree in which it is built.
 
 set -eu
 
@@ -45,6 +48,8 @@ dir=$build/module-$(basename "$cc")
 
 "$root/build-aux/tree.sh" "$dir" "$src" \
     "$args --add-dynamic-module='$root'" "objs/$module.so"
+
+[ "${1:-}" != --tree ] || exit 0
 
 
 # A new file, not new bytes in the old one: an nginx may have that mapped.

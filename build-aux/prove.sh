@@ -22,7 +22,38 @@ ulimit -n 8192 2> /dev/null || :
 
 cd "$root"
 
-[ $# -gt 0 ] || set -- t/
+[ $# -gt 0 ] || set -- t/*.t
+
+# The longest ones first, or the last of them would go on alone.
+
+long="t/redis_nearest.t t/purge_regex.t t/redis_replica.t
+    t/compress_segments.t t/compress_segments_cut.t t/purge_regex_cluster.t
+    t/dry_run_forecast.t t/store_first.t t/near_redis.t t/near_storm.t
+    t/near_faults.t t/near_memory.t t/conformance.t t/dashboard.t
+    t/redis_cluster.t t/lock_redis.t t/lock_renew.t t/segments_cut.t"
+first=
+rest=
+
+for test in $long; do
+    case " $* " in
+    *" $test "*)
+        first="$first $test"
+        ;;
+    esac
+done
+
+for test in "$@"; do
+    case " $first " in
+    *" $test "*)
+        ;;
+    *)
+        rest="$rest $test"
+        ;;
+    esac
+done
+
+# shellcheck disable=SC2086  # one word a test
+set -- $first $rest
 
 # Tests wait most of the time, but some start a dozen of processes, and four of
 # them at once may be more than a busy machine has time for.  So what fails is

@@ -3,9 +3,10 @@
 # tree.sh DIR SOURCE ARGS TARGET ...
 #
 # Configures nginx's sources in DIR with ARGS, which are quoted for a shell,
-# and makes the targets.  SOURCE itself is not written to: DIR has links to
-# what is in it.  DIR is configured again when anything that the configuration
-# depends on is no longer what it was.
+# and makes the targets.  MODULE_CFLAGS in the environment are for what is not
+# nginx's own.  SOURCE itself is not written to: DIR has links to what is in
+# it.  DIR is configured again when anything that the configuration depends on
+# is no longer what it was.
 
 set -eu
 
@@ -24,6 +25,7 @@ mkdir -p "$dir"
 {
     echo "$src" "$cc" "$args"
     "$cc" --version
+    echo "${MODULE_CFLAGS:-}"
     cat "$root/config" "$root/config.make"
     find -L "$src/auto" "$src/src" -type f -exec cat {} + | cksum
 } > "$dir/stamp.new"
@@ -60,12 +62,16 @@ rm -f "$dir/stamp.new"
 
 cd "$dir"
 
+echo "objs/addon/%: CFLAGS += ${MODULE_CFLAGS:-}" > module.mk
+
 # only a run that has something to do has something to say
 
-if ! make -q -f objs/Makefile "$@" > /dev/null 2>&1; then
+if ! make -q -f objs/Makefile -f module.mk "$@" > /dev/null 2>&1; then
     say "making $* in ${dir#"$root"/}"
 
-    if ! make -j "$jobs" -f objs/Makefile "$@" > make.log 2>&1; then
+    if ! make -j "$jobs" -f objs/Makefile -f module.mk "$@" \
+              > make.log 2>&1
+    then
         grep -A 3 -E ': (fatal )?(error|warning): |undefined reference' \
             make.log | grep -v '^[^ ]* -c ' >&2 || tail -n 20 make.log >&2
         die "the build failed; all of it is in $dir/make.log"
