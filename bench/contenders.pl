@@ -45,6 +45,8 @@ use strict;
 use warnings;
 
 
+# srcache, with what fetches and stores in the locations /-/fetch and /-/store.
+
 my $srcache = <<'EOC';
             srcache_store_statuses      200;
             srcache_default_expire      3600s;
@@ -53,16 +55,36 @@ my $srcache = <<'EOC';
             srcache_store_hide_header   X-Cache;
 EOC
 
-my @srcache_modules = ('ndk_http_module.so', 'ngx_http_lua_module.so',
-                       'ngx_http_srcache_filter_module.so');
+sub srcache {
+    my (%o) = @_;
 
-my $srcache_lua = <<'EOC';
-    lua_package_path        "@bench@/?.lua;@lua@/?.lua;;";
+    return {
+        counts => 'redis',
+        %o,
+        load     => [ @{ $o{load} }, 'ngx_http_srcache_filter_module.so' ],
+        location => $o{location} . $srcache,
+        status   => '$srcache_fetch_status',
+        runs     => { hot => 'HIT', miss => 'MISS' },
+    };
+}
+
+
+sub srcache_lua {
+    my ($server, %o) = @_;
+
+    return srcache(
+        %o,
+        load     => ['ndk_http_module.so', 'ngx_http_lua_module.so'],
+        files    => ['@lua@/nginx/redis.lua'],
+        http     => <<"EOC",
+    lua_package_path        "\@bench\@/?.lua;\@lua\@/?.lua;;";
     lua_socket_buffer_size  64k;
     lua_socket_pool_size    256;
+    init_by_lua_block {
+        require("srcache_redis").server($server)
+    }
 EOC
-
-my $srcache_lua_locations = <<'EOC';
+        server   => <<'EOC',
         location = /-/fetch {
             internal;
             content_by_lua_block { require("srcache_redis").fetch() }
@@ -75,21 +97,27 @@ my $srcache_lua_locations = <<'EOC';
             content_by_lua_block { require("srcache_redis").store() }
         }
 EOC
-
-my $srcache_lua_location = <<'EOC' . $srcache;
+        location => <<'EOC',
             srcache_fetch  GET /-/fetch $scheme://$host$request_uri;
             srcache_store  PUT /-/store
                            $srcache_expire:$scheme://$host$request_uri;
 EOC
+    );
+}
+
 
 # http_redis fetches and redis2 stores, as srcache's documentation has it, but
 # with one command, not two, and with nginx's own $request_body.
 
-my @srcache_redis2_modules = ('@peers@/ngx_http_redis_module.so',
-                              '@peers@/ngx_http_redis2_module.so',
-                              'ngx_http_srcache_filter_module.so');
+sub srcache_redis2 {
+    my ($server, %o) = @_;
 
-my $srcache_redis2_locations = <<'EOC';
+    return srcache(
+        %o,
+        load     => ['@peers@/ngx_http_redis_module.so',
+                     '@peers@/ngx_http_redis2_module.so'],
+        http     => upstream('redis', $server),
+        server   => <<'EOC',
         location = /-/fetch {
             internal;
             redis_buffer_size  512k;
@@ -104,11 +132,52 @@ my $srcache_redis2_locations = <<'EOC';
             redis2_pass           redis;
         }
 EOC
-
-my $srcache_redis2_location = <<'EOC' . $srcache;
+        location => <<'EOC',
             srcache_fetch  GET /-/fetch $scheme://$host$request_uri;
             srcache_store  PUT /-/store $scheme://$host$request_uri;
 EOC
+    );
+}
+
+
+sub upstream {
+    my ($name, $server) = @_;
+
+    return <<"EOC";
+    upstream $name {
+        server              $server;
+        keepalive           256;
+        keepalive_requests  1000000000;
+    }
+EOC
+}
+
+
+# This module; zone: parameters beside the server.
+
+my %server = (
+    'redis-unix'    => 'server=unix:@sock@',
+    'redis-tcp'     => 'server=redis://127.0.0.1:@port@',
+    'redis-tls'     => 'server=rediss://127.0.0.1:@port@'
+                       . ' ssl_trusted_certificate=@dir@/0/cert.pem',
+    'redis-cluster' => 'server=redis://127.0.0.1:@port@ cluster=on',
+);
+
+sub module {
+    my (%o) = @_;
+
+    my $zone = join ' ', $server{ $o{backend} }, delete $o{zone} // ();
+
+    return {
+        status => '$redis_proxy_cache_status',
+        %o,
+        load     => ['@module@'],
+        http     => "    redis_proxy_cache_zone  bench:16m $zone;\n"
+                    . ($o{http} // ''),
+        location => "            redis_proxy_cache  bench;\n"
+                    . ($o{location} // ''),
+    };
+}
 
 
 return (
@@ -145,95 +214,43 @@ EOC
         counts   => 'files',
     },
 
-    {
+    srcache_lua(
+        '"unix:@sock@"',
         name     => 'srcache-redis',
         title    => 'srcache + Redis (lua), unix',
-        load     => \@srcache_modules,
-        files    => ['@lua@/nginx/redis.lua'],
         backend  => 'redis-unix',
-        http     => $srcache_lua . <<'EOC',
-    init_by_lua_block {
-        require("srcache_redis").server("unix:@sock@")
-    }
-EOC
-        server   => $srcache_lua_locations,
-        location => $srcache_lua_location,
-        status   => '$srcache_fetch_status',
-        runs     => { hot => 'HIT', miss => 'MISS' },
-        counts   => 'redis',
-    },
+    ),
 
-    {
+    srcache_lua(
+        '"127.0.0.1", @port@',
         name     => 'srcache-redis-tcp',
-        extra    => 1,
         title    => 'srcache + Redis (lua), TCP',
-        load     => \@srcache_modules,
-        files    => ['@lua@/nginx/redis.lua'],
         backend  => 'redis-tcp',
-        http     => $srcache_lua . <<'EOC',
-    init_by_lua_block {
-        require("srcache_redis").server("127.0.0.1", @port@)
-    }
-EOC
-        server   => $srcache_lua_locations,
-        location => $srcache_lua_location,
-        status   => '$srcache_fetch_status',
-        runs     => { hot => 'HIT', miss => 'MISS' },
-        counts   => 'redis',
-    },
+        extra    => 1,
+    ),
 
-    {
+    srcache_redis2(
+        'unix:@sock@',
         name     => 'srcache-redis2',
         title    => 'srcache + redis2, unix',
-        load     => \@srcache_redis2_modules,
         backend  => 'redis-unix',
-        http     => <<'EOC',
-    upstream redis {
-        server              unix:@sock@;
-        keepalive           256;
-        keepalive_requests  1000000000;
-    }
-EOC
-        server   => $srcache_redis2_locations,
-        location => $srcache_redis2_location,
-        status   => '$srcache_fetch_status',
-        runs     => { hot => 'HIT', miss => 'MISS' },
-        counts   => 'redis',
-    },
+    ),
 
-    {
+    srcache_redis2(
+        '127.0.0.1:@port@',
         name     => 'srcache-redis2-tcp',
-        extra    => 1,
         title    => 'srcache + redis2, TCP',
-        load     => \@srcache_redis2_modules,
         backend  => 'redis-tcp',
-        http     => <<'EOC',
-    upstream redis {
-        server              127.0.0.1:@port@;
-        keepalive           256;
-        keepalive_requests  1000000000;
-    }
-EOC
-        server   => $srcache_redis2_locations,
-        location => $srcache_redis2_location,
-        status   => '$srcache_fetch_status',
-        runs     => { hot => 'HIT', miss => 'MISS' },
-        counts   => 'redis',
-    },
+        extra    => 1,
+    ),
 
-    {
+    srcache(
         name     => 'srcache-memc',
         title    => 'srcache + memc, memcached',
-        load     => ['ngx_http_memc_module.so',
-                     'ngx_http_srcache_filter_module.so'],
+        load     => ['ngx_http_memc_module.so'],
         backend  => 'memcached',
-        http     => <<'EOC',
-    upstream memcached {
-        server              unix:@sock@;
-        keepalive           256;
-        keepalive_requests  1000000000;
-    }
-EOC
+        counts   => 'memcached',
+        http     => upstream('memcached', 'unix:@sock@'),
         server   => <<'EOC',
         location = /-/memc {
             internal;
@@ -244,14 +261,11 @@ EOC
             memc_pass                 memcached;
         }
 EOC
-        location => <<'EOC' . $srcache,
+        location => <<'EOC',
             srcache_fetch  GET /-/memc $scheme://$host$request_uri;
             srcache_store  PUT /-/memc $scheme://$host$request_uri;
 EOC
-        status   => '$srcache_fetch_status',
-        runs     => { hot => 'HIT', miss => 'MISS' },
-        counts   => 'memcached',
-    },
+    ),
 
     {
         name     => 'varnish',
@@ -291,98 +305,55 @@ EOC
         counts   => 'redis',
     },
 
-    {
+    module(
         name     => 'module-unix',
         title    => 'this module, unix',
-        load     => ['@module@'],
         backend  => 'redis-unix',
-        http     => <<'EOC',
-    redis_proxy_cache_zone  bench:16m server=unix:@sock@;
-EOC
-        location => <<'EOC',
-            redis_proxy_cache  bench;
-EOC
-        status   => '$redis_proxy_cache_status',
         runs     => { hot => 'HIT', miss => 'MISS' },
         counts   => 'redis',
-    },
+    ),
 
-    {
+    module(
         name     => 'module-tcp',
         title    => 'this module, TCP',
-        load     => ['@module@'],
         backend  => 'redis-tcp',
-        http     => <<'EOC',
-    redis_proxy_cache_zone  bench:16m server=redis://127.0.0.1:@port@;
-EOC
-        location => <<'EOC',
-            redis_proxy_cache  bench;
-EOC
-        status   => '$redis_proxy_cache_status',
         runs     => { hot => 'HIT', miss => 'MISS' },
         counts   => 'redis',
-    },
+    ),
 
-    {
+    module(
         name     => 'module-tls',
         title    => 'this module, TLS',
-        load     => ['@module@'],
         backend  => 'redis-tls',
-        http     => <<'EOC',
-    redis_proxy_cache_zone  bench:16m server=rediss://127.0.0.1:@port@
-                            ssl_trusted_certificate=@dir@/0/cert.pem;
-EOC
-        location => <<'EOC',
-            redis_proxy_cache  bench;
-EOC
-        status   => '$redis_proxy_cache_status',
         runs     => { hot => 'HIT' },
-    },
+    ),
 
-    {
+    module(
         name     => 'module-cluster',
         title    => 'this module, Cluster',
-        load     => ['@module@'],
         backend  => 'redis-cluster',
         servers  => 3,
         masters  => 3,
-        http     => <<'EOC',
-    redis_proxy_cache_zone  bench:16m server=redis://127.0.0.1:@port@
-                            cluster=on;
-EOC
-        location => <<'EOC',
-            redis_proxy_cache  bench;
-EOC
-        status   => '$redis_proxy_cache_status',
         runs     => { hot => 'HIT' },
-    },
+    ),
 
-    {
+    module(
         name     => 'module-replica',
         title    => 'this module, Cluster, replicas',
-        load     => ['@module@'],
         backend  => 'redis-cluster',
         servers  => 6,
         masters  => 3,
         rest     => 2.3,        # until what was stored is read from one
-        http     => <<'EOC',
-    redis_proxy_cache_zone  bench:16m server=redis://127.0.0.1:@port@
-                            cluster=on read_from=replica;
-EOC
-        location => <<'EOC',
-            redis_proxy_cache  bench;
-EOC
-        status   => '$redis_proxy_cache_status',
+        zone     => 'read_from=replica',
         runs     => { hot => 'HIT' },
-    },
+    ),
 
-    {
+    module(
         name     => 'module-near',
         title    => 'this module, near cache',
-        load     => ['@module@'],
         backend  => 'redis-unix',
+        zone     => 'near=64m',
         http     => <<'EOC',
-    redis_proxy_cache_zone  bench:16m server=unix:@sock@ near=64m;
 
     map $redis_proxy_cache_source $bench_near {
         near      HIT;
@@ -391,94 +362,57 @@ EOC
     }
 EOC
         location => <<'EOC',
-            redis_proxy_cache               bench;
             redis_proxy_cache_near          1h;
             redis_proxy_cache_segment_size  512k;
 EOC
         status   => '$bench_near',
         runs     => { hot => 'HIT' },
-    },
+    ),
 
-    {
+    module(
         name     => 'module-nolock',
         title    => 'this module, no lock',
-        load     => ['@module@'],
         backend  => 'redis-unix',
-        http     => <<'EOC',
-    redis_proxy_cache_zone  bench:16m server=unix:@sock@;
-EOC
         location => <<'EOC',
-            redis_proxy_cache       bench;
             redis_proxy_cache_lock  off;
 EOC
-        status   => '$redis_proxy_cache_status',
         runs     => { miss => 'MISS' },
         counts   => 'redis',
-    },
+    ),
 
-    {
+    module(
         name     => 'module-bypass',
         title    => 'this module, bypassed',
-        load     => ['@module@'],
         backend  => 'redis-unix',
-        http     => <<'EOC',
-    redis_proxy_cache_zone  bench:16m server=unix:@sock@;
-EOC
         location => <<'EOC',
-            redis_proxy_cache         bench;
             redis_proxy_cache_bypass  1;
             redis_proxy_no_cache      1;
 EOC
-        status   => '$redis_proxy_cache_status',
         runs     => { plain => 'BYPASS' },
         counts   => 'redis',
-    },
+    ),
 
-    {
+    module(
         name     => 'module-nostore',
         title    => 'this module, no-store response',
-        load     => ['@module@'],
         backend  => 'redis-unix',
-        http     => <<'EOC',
-    redis_proxy_cache_zone  bench:16m server=unix:@sock@;
-EOC
-        location => <<'EOC',
-            redis_proxy_cache  bench;
-EOC
-        status   => '$redis_proxy_cache_status',
         runs     => { nostore => 'MISS' },
         counts   => 'entries',
-    },
+    ),
 
-    {
+    module(
         name     => 'module-known',
         title    => 'this module, no-store again',
-        load     => ['@module@'],
         backend  => 'redis-unix',
-        http     => <<'EOC',
-    redis_proxy_cache_zone  bench:16m server=unix:@sock@;
-EOC
-        location => <<'EOC',
-            redis_proxy_cache  bench;
-EOC
-        status   => '$redis_proxy_cache_status',
         runs     => { known => 'MISS' },
         counts   => 'entries',
-    },
+    ),
 
-    {
+    module(
         name     => 'module-gone',
         title    => 'this module, Redis gone',
-        load     => ['@module@'],
         backend  => 'redis-tcp',
-        http     => <<'EOC',
-    redis_proxy_cache_zone  bench:16m server=redis://127.0.0.1:@port@;
-EOC
-        location => <<'EOC',
-            redis_proxy_cache  bench;
-EOC
-        status   => '$redis_proxy_cache_status',
         runs     => { plain => 'MISS' },
         gone     => 1,
-    },
+    ),
 );
