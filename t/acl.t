@@ -102,12 +102,10 @@ is($nginx->get('/a')->verdict, 'MISS -', 'an invalidation');
 
 # another instance waits, is told, and gets what the first one has fetched
 
-my $c = $nginx->connect();
-$c->send(RCache::HTTP::format_request('GET', '/held'));
+my $c = $nginx->begin('GET', '/held');
 ok(wait_for { $origin->count('/held') }, 'one fetches');
 
-my $d = $other->connect();
-$d->send(RCache::HTTP::format_request('GET', '/held'));
+my $d = $other->begin('GET', '/held');
 ok(wait_for { $redis->cmd('PUBSUB', 'CHANNELS', 'api:*held*')->[0] },
    'another one waits');
 $origin->say('go');

@@ -132,9 +132,8 @@ is($two->get('/free')->body, 'answer 2 to /free', 'also elsewhere');
 
 # pipelined, and a client that closes at once
 
-$c = $one->connect();
-$c->send(RCache::HTTP::format_request('GET', '/left'));
-is(answer($c)->body, 'answer 1 to /left', 'a client that leaves');
+$c = $one->begin('GET', '/left');
+is($c->answer()->body, 'answer 1 to /left', 'a client that leaves');
 $c->close();
 ok(wait_for { $origin->count('/left') == 2 }, 'leaves an update behind');
 $origin->say('/left');
@@ -170,12 +169,11 @@ is($origin->count('/direct/1'), 2, 'in one fetch');
 
 # off: the one that finds it stale waits
 
-$c = $one->connect();
-$c->send(RCache::HTTP::format_request('GET', '/off/1'));
+$c = $one->begin('GET', '/off/1');
 ok(wait_for { $origin->count('/off/1') == 2 }, 'off: the client waits');
 ok(!IO::Select->new($c->{sock})->can_read(0.2), 'for the upstream');
 $origin->say('/off/1');
-is(answer($c)->body, 'answer 2 to /off/1', 'and has the new one');
+is($c->answer()->body, 'answer 2 to /off/1', 'and has the new one');
 
 # 304: lifetime and headers are new, the body stays where it is
 
@@ -406,15 +404,6 @@ sub input {
     my ($bytes) = $redis->cmd('INFO', 'stats') =~
                   /^total_net_input_bytes:(\d+)/m;
     return $bytes;
-}
-
-
-# The next response of a connection; an empty one if none comes.
-
-sub answer {
-    my ($c) = @_;
-
-    return $c->response('GET') || RCache::Response->new();
 }
 
 

@@ -83,11 +83,7 @@ for my $n (1 .. 5) {
 
 # who may wait does, and who leaves while waiting is forgotten
 
-@waiting = map {
-    my $c = $nginx->connect();
-    $c->send(RCache::HTTP::format_request('GET', "/long/warm-$_"));
-    $c
-} 1 .. 10;
+@waiting = map { $nginx->begin('GET', "/long/warm-$_") } 1 .. 10;
 
 $waiting[$_]->close() for 0, 4, 9;
 $waiting[$_]->reset() for 1, 5;
@@ -126,11 +122,7 @@ $redis->wait_key('narrow:{http://localhost/narrow/1}');
 wait_for { $nginx->get('/narrow/1')->verdict eq 'HIT -' };
 $redis->freeze();
 
-@waiting = map {
-    my $c = $nginx->connect();
-    $c->send(RCache::HTTP::format_request('GET', '/narrow/1'));
-    $c
-} 1 .. 6;
+@waiting = map { $nginx->begin('GET', '/narrow/1') } 1 .. 6;
 
 my $busy = 0;
 wait_for {

@@ -311,10 +311,9 @@ for (
     my ($name, $start, $size, $want) = @$_;
 
     $nginx->mark();
-    my $c = $nginx->connect(to => 'SLOW');
-    $c->send(RCache::HTTP::format_request('GET', "/$name", headers => [
+    my $c = $nginx->begin('GET', "/$name", to => 'SLOW', headers => [
         'X-Type', 'application/json', 'X-Start', $start, 'X-Size', 60,
-        'X-Pad', $size ]));
+        'X-Pad', $size ]);
     ok($nginx->wait_line('buffered to a temporary file'),
        "$name: a body in a file");
     $r = $c->response();

@@ -174,8 +174,7 @@ for my $kind (qw(length chunked slow large empty)) {
 
 # a client that has its head and goes does not spoil the fill
 
-$c = $nginx->connect();
-$c->send(RCache::HTTP::format_request('HEAD', '/slow?gone'));
+$c = $nginx->begin('HEAD', '/slow?gone');
 $c->take_line();
 $c->close();
 ok($redis->wait_key('api:{http://localhost/slow?gone}'),
@@ -224,8 +223,7 @@ for (
     is($next && $next->body, body('length'), 'and whole') if $next;
     $c->close();
 
-    $c = $nginx->connect();
-    $c->send(RCache::HTTP::format_request('HEAD', "$uri?close"));
+    $c = $nginx->begin('HEAD', "$uri?close");
     1 while $c->fill();
     my ($rest) = $c->{in} =~ /\r\n\r\n(.*)/s;
     is($rest, '', 'no body follows the head');

@@ -14,6 +14,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Time::HiRes qw(time);
 use RCache;
+use RCache::Lock;
 
 my $large = join '', map { sprintf "%09d\n", $_ } 1 .. 40000;
 
@@ -81,7 +82,7 @@ $nginx->get('/warm');
 
 ($leader, @others) = asked('/one', 50);
 $origin->say('/one-1');
-@got = map { answer($_) } $leader, @others;
+@got = map { $_->answer() } $leader, @others;
 is($origin->count('/one'), 1, '51 requests in one worker: one fetch');
 is(scalar(grep { $_->status == 200 && $_->complete
                  && $_->body eq body('/one', 1) } @got), 51,
@@ -91,7 +92,7 @@ is(join(' ', map { $_->header('X-Cache') } @got), join(' ', 'MISS',
 is(scalar(grep { $_->header('Content-Type') ne 'text/x-test' } @got), 0,
    'with its headers');
 is($nginx->get('/one')->verdict, 'HIT -', 'it is stored');
-calm('/one');
+calm($redis, '/one');
 
 # each key for itself
 
@@ -99,7 +100,7 @@ $leader = start('/two');
 is(finish(start('/other'), '/other-1')->body, body('/other', 1),
    'another key is not held up');
 $origin->say('/two-1');
-is(answer($leader)->body, body('/two', 1), 'nor mixed up with it');
+is($leader->answer()->body, body('/two', 1), 'nor mixed up with it');
 
 # off is off
 
@@ -107,7 +108,7 @@ is(answer($leader)->body, body('/two', 1), 'nor mixed up with it');
 ok(wait_for { $origin->count('/off/a') == 5 }, 'without a lock all of them '
    . 'ask the upstream');
 $origin->say("/off/a-$_") for 1 .. 5;
-is(scalar(grep { answer($_)->body =~ /^answer \d to/ } @got), 5,
+is(scalar(grep { $_->answer()->body =~ /^answer \d to/ } @got), 5,
    'and each gets an answer');
 
 # what the ones who wait want of it is for each of them
@@ -117,8 +118,7 @@ ok(wait_for { $origin->count('/wants') == 1 }, 'a fetch is on its way');
 my $range = start('/wants', Range => 'bytes=0-5');
 my $match = start('/wants', 'If-None-Match' => '"1"');
 my $differs = start('/wants', 'If-None-Match' => '"2"');
-my $head = $nginx->connect();
-$head->send(RCache::HTTP::format_request('HEAD', '/wants'));
+my $head = $nginx->begin('HEAD', '/wants');
 my $key = start('/wants', Authorization => 'Basic eDp5');
 ok(wait_for { $origin->count('/wants') == 2 },
    'credentials go to the upstream themselves');
@@ -126,20 +126,20 @@ is($origin->latest('/wants')->header('Authorization'), 'Basic eDp5',
    'with what they are');
 settled();
 $origin->say('/wants-1');
-is(answer($leader)->status, 200, 'the answer of the first');
-$r = answer($range);
+is($leader->answer()->status, 200, 'the answer of the first');
+$r = $range->answer();
 is($r->status . $r->body, '206answer', 'a range of it');
 is($r->header('Content-Range'), 'bytes 0-5/' . length body('/wants', 1),
    'as such');
-is(answer($match)->status, 304, 'a condition that fails');
-is(answer($differs)->body, body('/wants', 1), 'one that does not');
+is($match->answer()->status, 304, 'a condition that fails');
+is($differs->answer()->body, body('/wants', 1), 'one that does not');
 $r = $head->response('HEAD');
 is($r->status, 200, 'HEAD');
 is($r->header('Content-Length'), length body('/wants', 1),
    'with the length of the body');
 ok($head->closed(), 'and without it');
 $origin->say('/wants-2');
-is(answer($key)->body, body('/wants', 2),
+is($key->answer()->body, body('/wants', 2),
    'who has credentials has an answer of his own');
 is($origin->count('/wants'), 2, 'the others had one');
 
@@ -151,9 +151,7 @@ for my $first ([ HEAD => [ ] ], [ GET => [ Range => 'bytes=2-4' ] ],
     my ($method, $headers) = @$first;
     my $uri = '/first-' . lc($headers->[0] || $method);
 
-    $leader = $nginx->connect();
-    $leader->send(RCache::HTTP::format_request($method, $uri,
-                                               headers => $headers));
+    $leader = $nginx->begin($method, $uri, headers => $headers);
     ok(wait_for { $origin->count($uri) == 1 }, "$uri: asked");
     @others = map { start($uri) } 1 .. 3;
     settled();
@@ -161,7 +159,7 @@ for my $first ([ HEAD => [ ] ], [ GET => [ Range => 'bytes=2-4' ] ],
     $r = $leader->response($method);
     is($r->status, $method eq 'HEAD' ? 200 : $headers->[0] eq 'Range' ? 206
        : 304, 'the first gets what it wants');
-    is(scalar(grep { answer($_)->body eq body($uri, 1) } @others),
+    is(scalar(grep { $_->answer()->body eq body($uri, 1) } @others),
        3, 'the others all of it');
     is($origin->count($uri), 1, 'of one fetch');
 }
@@ -171,7 +169,7 @@ for my $first ([ HEAD => [ ] ], [ GET => [ Range => 'bytes=2-4' ] ],
 for my $uri ('/large', '/chunked', '/empty') {
     ($leader, @others) = asked($uri, 5);
     $origin->say("$uri-1");
-    @got = map { answer($_) } $leader, @others;
+    @got = map { $_->answer() } $leader, @others;
     is(scalar(grep { $_->complete && $_->body eq body($uri, 1) } @got), 6,
        "$uri: all have the whole of it");
     is($origin->count($uri), 1, 'of one fetch');
@@ -185,13 +183,13 @@ ok(wait_for { $origin->count('/vary') == 1 }, 'one language is asked for');
                                   $n % 2 ? 'en' : 'de') } 1 .. 10;
 settled();
 $origin->say('/vary-1');
-like(answer($leader)->body, qr/^answer 1 .* de\n/, 'and comes');
+like($leader->answer()->body, qr/^answer 1 .* de\n/, 'and comes');
 ok(wait_for { $origin->count('/vary') == 2 }, 'then the other one is');
 $origin->say('/vary-2');
-is(join('', map { answer($_)->body =~ /(de|en)$/m } @others),
+is(join('', map { $_->answer()->body =~ /(de|en)$/m } @others),
    'ende' x 5, 'each gets its own');
 is($origin->count('/vary'), 2, 'of two fetches');
-calm('/vary');
+calm($redis, '/vary');
 
 # who waits too long goes alone, and what it gets is not stored
 
@@ -201,15 +199,15 @@ ok(wait_for { $origin->count('/impatient/a') == 1 }, 'a slow fetch');
 ok(wait_for { $origin->count('/impatient/a') == 3 },
    'who waits for longer than lock_timeout asks the upstream');
 $origin->say("/impatient/a-$_") for 2, 3;
-is(join(' ', sort map { answer($_)->body =~ /^answer (\d)/ }
+is(join(' ', sort map { $_->answer()->body =~ /^answer (\d)/ }
              @others), '2 3', 'and gets an answer of its own');
 is(stored('/impatient/a'), '', 'which is not stored');
 $origin->say('/impatient/a-1');
-is(answer($leader)->body, body('/impatient/a', 1),
+is($leader->answer()->body, body('/impatient/a', 1),
    'the first goes on');
 like(stored('/impatient/a'), qr/^answer 1 /, 'its answer is');
 is($origin->count('/impatient/a'), 3, 'three fetches, as in nginx');
-calm('/impatient/a');
+calm($redis, '/impatient/a');
 
 # after lock_age one more leads; the first has lost its lock then, and may
 # not put what is older over what is newer
@@ -220,11 +218,11 @@ ok(wait_for { $origin->count('/aged/a') == 1 }, 'another slow fetch');
 ok(wait_for { $origin->count('/aged/a') == 2 },
    'behind lock_age there is another one');
 $origin->say('/aged/a-2');
-is(scalar(grep { answer($_)->body eq body('/aged/a', 2) } @others),
+is(scalar(grep { $_->answer()->body eq body('/aged/a', 2) } @others),
    5, 'who waits gets that');
 like(stored('/aged/a'), qr/^answer 2 /, 'it is stored');
 $origin->say('/aged/a-1');
-is(answer($leader)->body, body('/aged/a', 1),
+is($leader->answer()->body, body('/aged/a', 1),
    'the one that was slow has its own');
 like(stored('/aged/a'), qr/^answer 2 /, 'but does not overwrite it');
 is($nginx->get('/aged/a')->body, body('/aged/a', 2), 'nor is it served');
@@ -237,16 +235,16 @@ $_->close() for @others[0 .. 3];
 $_->reset() for @others[4 .. 6];
 settled();
 $origin->say('/left-1');
-is(scalar(grep { answer($_)->body eq body('/left', 1) }
+is(scalar(grep { $_->answer()->body eq body('/left', 1) }
           $leader, @others[7 .. 9]), 4, 'the others are served');
 
 ($leader, @others) = asked('/alone', 5);
 $_->reset() for @others;
 settled();
 $origin->say('/alone-1');
-is(answer($leader)->body, body('/alone', 1), 'all have left');
+is($leader->answer()->body, body('/alone', 1), 'all have left');
 is($nginx->get('/alone')->verdict, 'HIT -', 'it is stored all the same');
-calm('/alone');
+calm($redis, '/alone');
 
 # one connection: a request behind one that waits
 
@@ -255,9 +253,9 @@ $c = $nginx->connect();
 $c->send(RCache::HTTP::format_request('GET', '/kept', keepalive => 1),
          RCache::HTTP::format_request('GET', '/one'));
 $origin->say('/kept-1');
-is(answer($c)->body, body('/kept', 1), 'pipelined: the first');
-is(answer($c)->body, body('/one', 1), 'and the second');
-answer($_) for $leader, @others;
+is($c->answer()->body, body('/kept', 1), 'pipelined: the first');
+is($c->answer()->body, body('/one', 1), 'and the second');
+$_->answer() for $leader, @others;
 
 # fragments: the same one twice in a page, and a page twice
 
@@ -268,7 +266,7 @@ ok(wait_for { $origin->count('/part') == 1 }, 'a page with a part');
 $origin->say('/part-1');
 my $part = body('/part', 1);
 for my $c ($leader, @others) {
-    $r = answer($c);
+    $r = $c->answer();
     is($r->body, "[$part][$part]", 'which is in it two times');
 }
 is($origin->count($_), 1, "$_ was fetched once") for '/page/a', '/part';
@@ -279,7 +277,7 @@ is($origin->count($_), 1, "$_ was fetched once") for '/page/a', '/part';
 ok(wait_for { $origin->count('/rare/a') == 2 },
    'below min_uses nobody waits');
 $origin->say("/rare/a-$_") for 1, 2;
-answer($_) for @got;
+$_->answer() for @got;
 
 # bypass: asks for itself, whoever is on the way
 
@@ -288,8 +286,8 @@ ok(wait_for { $origin->count('/bypass/a') == 1 }, 'a fetch');
 $c = start('/bypass/a', 'X-Bypass' => 1);
 ok(wait_for { $origin->count('/bypass/a') == 2 }, 'bypass does not wait');
 $origin->say("/bypass/a-$_") for 1, 2;
-is(answer($c)->body, body('/bypass/a', 2), 'it has its own answer');
-is(answer($leader)->body, body('/bypass/a', 1), 'as has the first');
+is($c->answer()->body, body('/bypass/a', 2), 'it has its own answer');
+is($leader->answer()->body, body('/bypass/a', 1), 'as has the first');
 
 # a write meanwhile: who comes behind it does not get what was before it
 
@@ -302,15 +300,15 @@ my $late = start('/written');
 ok(wait_for { $origin->count('/written') >= 3 },
    'behind it there is another fetch');
 $origin->say("/written-$_") for 3, 4;
-like(answer($late)->body, qr/^answer [34] /,
+like($late->answer()->body, qr/^answer [34] /,
      'who comes late gets what is new');
 $origin->say('/written-1');
-is(answer($leader)->body, body('/written', 1), 'the first its own');
-like(answer($others[0])->body, qr/^answer [134] /,
+is($leader->answer()->body, body('/written', 1), 'the first its own');
+like($others[0]->answer()->body, qr/^answer [134] /,
      'who waited already gets one of the two');
 like($nginx->get('/written')->body, qr/^answer [34] /,
      'the old one is not stored over the new');
-calm('/written');
+calm($redis, '/written');
 
 # two workers that share nothing but the instance's memory, and Redis
 
@@ -328,7 +326,7 @@ for my $uri ('/both', '/both/again') {
        'all have an answer');
     is(scalar(keys %{ RCache::Crowd::tally('md5', @got) }), 1, 'the same');
     is($origin->count($uri), 1, 'of one fetch');
-    calm($uri);
+    calm($redis, $uri);
 }
 
 # a reload while they wait: nobody is left behind
@@ -338,16 +336,15 @@ $crowd = $t->crowd(ports => [ $two->port() ], clients => 40,
                    uri => '/reloaded')->go();
 ok(wait_for { $origin->count('/reloaded') == 1 }, 'clients wait for a page');
 ok($two->reload(), 'the configuration is read again');
-my $new = $two->connect();
-$new->send(RCache::HTTP::format_request('GET', '/reloaded'));
+my $new = $two->begin('GET', '/reloaded');
 $origin->say("/reloaded-$_") for 1 .. 3;
 @got = $crowd->answers();
 is(scalar(grep { $_->{status} == 200 && $_->{complete} } @got), 40,
    'all of them have an answer');
-like(answer($new)->body, qr/^answer \d to/, 'as has the next one');
+like($new->answer()->body, qr/^answer \d to/, 'as has the next one');
 cmp_ok($origin->count('/reloaded'), '<=', 2, 'of one fetch, or one more');
 ok(wait_for { $two->workers() == $old }, 'no old worker stays');
-calm('/reloaded');
+calm($redis, '/reloaded');
 
 $t->done();
 
@@ -357,10 +354,7 @@ $t->done();
 sub start {
     my ($uri, @headers) = @_;
 
-    my $c = $nginx->connect();
-    $c->send(RCache::HTTP::format_request('GET', $uri,
-                                          headers => \@headers));
-    return $c;
+    return $nginx->begin('GET', $uri, headers => \@headers);
 }
 
 
@@ -368,7 +362,7 @@ sub finish {
     my ($c, $word) = @_;
 
     $origin->say($word);
-    return answer($c);
+    return $c->answer();
 }
 
 
@@ -406,29 +400,11 @@ sub stored {
 }
 
 
-sub calm {
-    my ($uri) = @_;
-
-    ok(wait_for { !(() = $redis->keys("api:{$uri}*:l")) },
-       "$uri: no lock is left") or diag(join ' ', $redis->keys('*:l'));
-    return;
-}
-
-
 sub body {
     my ($uri, $n) = @_;
 
     return '' if $uri eq '/empty';
     return "answer $n to $uri\n" . ($uri =~ /large|chunked/ ? $large : '');
-}
-
-
-# The next response of a connection; an empty one if none comes.
-
-sub answer {
-    my ($c) = @_;
-
-    return $c->response('GET') || RCache::Response->new();
 }
 
 

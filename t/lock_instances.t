@@ -15,6 +15,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Time::HiRes qw(time);
 use RCache;
+use RCache::Lock;
 
 my $clients = $ENV{RCACHE_CROWD} || 2000;
 my $body = join '', map { sprintf "%07d\n", $_ } 1 .. 1000;
@@ -77,7 +78,7 @@ is_deeply(RCache::Crowd::tally('X-Cache', @got),
 cmp_ok(scalar(keys %{ RCache::Crowd::tally('X-Worker', @got) }), '>', 4,
        'by many workers');
 told('a cold key', @got);
-calm('/cold');
+calm($redis, '/cold');
 
 # once more, with Vary: two variants that nobody knows of, then two that are
 # known, one fetch for each
@@ -102,7 +103,7 @@ for my $time (1, 2) {
 
     $redis->cmd('DEL', grep { /:v:/ } $redis->keys()) if $time == 1;
 }
-calm('/vary');
+calm($redis, '/vary');
 
 # an expired key that may be served while it is updated: nobody waits
 
@@ -124,7 +125,7 @@ ok(wait_for { $nginx[1]->get('/behind/1')->verdict eq 'HIT -' },
    'then it is fresh again');
 is($origin->count('/behind/1'), 2, 'by that one refresh');
 told('an expired key', @got);
-calm('/behind/1');
+calm($redis, '/behind/1');
 
 # an expired key that has to be asked for
 
@@ -142,7 +143,7 @@ is_deeply(RCache::Crowd::tally('X-Cache', @got),
 is(scalar(grep { $_->{head} !~ /^Cache-Control: max-age=60\r?$/m } @got), 0,
    'all have the headers of the 304');
 told('a 304', @got);
-calm('/ask/1');
+calm($redis, '/ask/1');
 
 # who waits at another instance is told: by looking again now and then, once a
 # second, these would take that long each
@@ -159,10 +160,10 @@ for my $n (1 .. $trials) {
     $follower->send(RCache::HTTP::format_request('GET', $uri));
     wait_for { @{ $redis->cmd('PUBSUB', 'CHANNELS') } };
     $origin->say($uri);
-    answer($leader);
+    $leader->answer();
 
     my $from = time();
-    is(answer($follower)->header('X-Cache'), 'HIT', "follower $n: a hit");
+    is($follower->answer()->header('X-Cache'), 'HIT', "follower $n: a hit");
     $waited += time() - $from;
 }
 
@@ -172,32 +173,27 @@ note(sprintf 'told after %.0f ms', 1000 * $waited / $trials);
 # a write on one instance while another fetches: who comes after it must not
 # get what was fetched before it
 
-my $leader = $nginx[0]->connect();
-$leader->send(RCache::HTTP::format_request('GET', '/written'));
+my $leader = $nginx[0]->begin('GET', '/written');
 ok(wait_for { $origin->count('/written') == 1 }, 'a fetch is on its way');
 $r = $nginx[1]->request('PUT', '/written', body => 'new');
 is($r->status, 200, 'a write on another instance is not held up');
 
-my @late = map {
-    my $c = $_->connect();
-    $c->send(RCache::HTTP::format_request('GET', '/written'));
-    $c;
-} @nginx;
+my @late = map { $_->begin('GET', '/written') } @nginx;
 
 ok(wait_for { $origin->count('/written') == 3 },
    'the next one does not wait for what was fetched before');
 $origin->say('/written-3');
-my @late_bodies = map { answer($_)->body } @late[1 .. 3];
+my @late_bodies = map { $_->answer()->body } @late[1 .. 3];
 is_deeply(\@late_bodies, [ ('answer 3') x 3 ], 'who asked behind the write '
           . 'gets what was fetched behind it, on other instances');
 $origin->say('/written-1');
-is(answer($leader)->body, 'answer 1', 'the first has its own');
-is(answer($late[0])->body, 'answer 3', 'who asked behind the write does not '
+is($leader->answer()->body, 'answer 1', 'the first has its own');
+is($late[0]->answer()->body, 'answer 3', 'who asked behind the write does not '
    . 'get that, on its instance, either');
 is($_->get('/written')->body, 'answer 3', 'which did not overwrite it')
     for @nginx;
 is($origin->count('/written'), 3, 'all are hits');
-calm('/written');
+calm($redis, '/written');
 
 $t->done();
 
@@ -231,29 +227,6 @@ sub told {
          $leader ? sprintf(', %.3f s behind the leader',
                            $last->{done} - $leader->{done}) : '');
     return;
-}
-
-
-# No lock is left, and nobody waits for one.
-
-sub calm {
-    my ($uri) = @_;
-
-    ok(wait_for { !(() = $redis->keys("api:{$uri}*:l")) },
-       "$uri: no lock is left")
-        or diag(join ' ', $redis->keys('*:l'));
-    ok(wait_for { !@{ $redis->cmd('PUBSUB', 'CHANNELS') } },
-       'and nobody listens');
-    return;
-}
-
-
-# The next response of a connection; an empty one if none comes.
-
-sub answer {
-    my ($c) = @_;
-
-    return $c->response('GET') || RCache::Response->new();
 }
 
 

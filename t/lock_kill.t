@@ -139,8 +139,7 @@ for my $nginx (@nginx) {
         my %c;
 
         for my $uri (@pages) {
-            $c{$uri} = $nginx->connect();
-            $c{$uri}->send(RCache::HTTP::format_request('GET', $uri));
+            $c{$uri} = $nginx->begin('GET', $uri);
         }
 
         for my $uri (@pages) {

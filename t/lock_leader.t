@@ -13,6 +13,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 use RCache;
+use RCache::Lock;
 
 my $clients = $ENV{RCACHE_CROWD} || 2000;
 my $body = join '', map { sprintf "%07d\n", $_ } 1 .. 5000;
@@ -78,14 +79,14 @@ for my $uri ('/early', '/direct/early') {
         ok(wait_for { $origin->count($path) == 1 }, "$path: one leads");
         $crowd = $t->crowd(ports => \@ports, clients => 40, uri => $path,
                            processes => 1)->go();
-        ok(stays($path, 1, 0.2), 'others wait');
+        ok($origin->stays($path, 1, 0.2), 'others wait');
         $leader->$way();
-        ok(stays($path, 2, 0.1), 'it leaves');
+        ok($origin->stays($path, 2, 0.1), 'it leaves');
         $origin->say("$path-1", "$path-2");
         @got = $crowd->answers();
         whole($path, 40, @got);
         cmp_ok($origin->count($path), '<=', 2, 'of one fetch, or one more');
-        calm($path);
+        calm($redis, $path);
     }
 }
 
@@ -95,7 +96,7 @@ $leader = start(0, '/lonely');
 ok(wait_for { $origin->count('/lonely') == 1 }, 'one with no others');
 $leader->reset();
 $origin->say('/lonely-1');
-calm('/lonely');
+calm($redis, '/lonely');
 $origin->say('/lonely-2');
 is(get(1, '/lonely')->status, 200, 'the next one has its answer');
 cmp_ok($origin->count('/lonely'), '<=', 2, 'of one fetch, or one more');
@@ -109,14 +110,14 @@ $crowd = $t->crowd(ports => \@ports, clients => $clients, uri => '/tenth')
 $origin->say('/tenth-1-head');
 is(length $leader->take(length($body) / 10), length($body) / 10,
    'it has a tenth');
-ok(stays('/tenth', 1, 0.3), "$clients others wait");
+ok($origin->stays('/tenth', 1, 0.3), "$clients others wait");
 $leader->reset();
-ok(stays('/tenth', 2, 0.1), 'it leaves');
+ok($origin->stays('/tenth', 2, 0.1), 'it leaves');
 $origin->say('/tenth-1', '/tenth-2-head', '/tenth-2');
 @got = $crowd->answers();
 whole('/tenth', $clients, @got);
 cmp_ok($origin->count('/tenth'), '<=', 2, 'of one fetch, or one more');
-calm('/tenth');
+calm($redis, '/tenth');
 
 # unbuffered as well: there nginx reads from the upstream what the client
 # takes
@@ -127,13 +128,13 @@ is(length $leader->take(length($body) / 10), length($body) / 10,
    'unbuffered, it has a tenth');
 $crowd = $t->crowd(ports => \@ports, clients => 40, uri => '/direct/tenth',
                    processes => 1)->go();
-ok(stays('/direct/tenth', 1, 0.2), 'others wait');
+ok($origin->stays('/direct/tenth', 1, 0.2), 'others wait');
 $leader->close();
 $origin->say('/direct/tenth-1', '/direct/tenth-2-head', '/direct/tenth-2');
 @got = $crowd->answers();
 whole('/direct/tenth', 40, @got);
 cmp_ok($origin->count('/direct/tenth'), '<=', 2, 'of one fetch, or one more');
-calm('/direct/tenth');
+calm($redis, '/direct/tenth');
 
 # its client does not read: that is not for the others to wait for
 
@@ -141,14 +142,14 @@ $leader = start(0, '/slow');
 ok(wait_for { $origin->count('/slow') == 1 }, 'one who does not read');
 $crowd = $t->crowd(ports => \@ports, clients => 12, uri => '/slow',
                    processes => 2)->go();
-ok(stays('/slow', 1, 0.2), 'leads');
+ok($origin->stays('/slow', 1, 0.2), 'leads');
 $origin->say('/slow-1');
 @got = $crowd->answers();
 whole('/slow', 12, @got);
 is($origin->count('/slow'), 1, 'of the one fetch');
-is(answer($leader)->body, "answer 1\n$large",
+is($leader->answer()->body, "answer 1\n$large",
    'the slow one gets the rest of it when it wants to');
-calm('/slow');
+calm($redis, '/slow');
 
 # unbuffered that cannot be, and who has waited for lock_timeout goes alone
 
@@ -159,20 +160,21 @@ $crowd = $t->crowd(ports => \@ports, clients => 4, uri => '/patient/slow',
                    processes => 1)->go();
 @got = $crowd->answers();
 whole('/patient/slow', 4, @got);
-is(answer($leader)->body, "answer 1\n$large", 'the slow one, too');
-calm('/patient/slow');
+is($leader->answer()->body, "answer 1\n$large", 'the slow one, too');
+calm($redis, '/patient/slow');
 
 # the worker that leads is killed; its nginx lives on, and other workers of it
-# wait
+# wait; they are there before it leads, for its lock is a short one
 
+$crowd = $t->crowd(ports => \@ports, clients => 40, uri => '/killed/worker',
+                   processes => 1);
 $leader = start(2, '/killed/worker');
 ok(wait_for { $origin->count('/killed/worker') == 1 }, 'one leads');
 my @workers = $nginx[2]->workers();
 my ($busy) = grep { connected($_, $origin->port()) } @workers;
 ok($busy, 'its worker is known');
-$crowd = $t->crowd(ports => \@ports, clients => 40, uri => '/killed/worker',
-                   processes => 1)->go();
-ok(stays('/killed/worker', 1, 0.2), 'others wait');
+$crowd->go();
+ok($origin->stays('/killed/worker', 1, 0.2), 'others wait');
 kill 'KILL', $busy;
 $origin->say('/killed/worker-2');
 @got = $crowd->answers();
@@ -184,16 +186,17 @@ $origin->say('/killed/worker-1');
 ok(wait_for { $nginx[2]->workers() == 2 }, 'there is a worker in its place');
 is(get(2, '/killed/worker')->header('X-Cache'), 'HIT', 'the instance works');
 $nginx[2]->tolerate("worker process $busy exited on signal 9");
-calm('/killed/worker');
+calm($redis, '/killed/worker');
 
 # all of it is killed, with SIGKILL: the others go on when the lock ends, and
 # one of them leads
 
+$crowd = $t->crowd(ports => \@ports, clients => $clients,
+                   uri => '/killed/all');
 $leader = start(3, '/killed/all');
 ok(wait_for { $origin->count('/killed/all') == 1 }, 'one leads');
-$crowd = $t->crowd(ports => \@ports, clients => $clients,
-                   uri => '/killed/all')->go();
-ok(stays('/killed/all', 1, 0.3), "$clients others wait");
+$crowd->go();
+ok($origin->stays('/killed/all', 1, 0.3), "$clients others wait");
 @workers = $nginx[3]->workers();
 kill 'KILL', $nginx[3]->running(), @workers;
 $origin->say('/killed/all-2');
@@ -203,7 +206,7 @@ whole('/killed/all', scalar(@alive), @alive);
 is($origin->count('/killed/all'), 2, 'of one fetch more, by one of them');
 isnt($origin->latest('/killed/all')->header('X-Instance'), 4, 'of another '
      . 'instance');
-calm('/killed/all');
+calm($redis, '/killed/all');
 
 $nginx[3]->stop('KILL');
 
@@ -213,24 +216,11 @@ $t->done();
 sub start {
     my ($n, $uri, @headers) = @_;
 
-    my $c = $nginx[$n]->connect();
-    $c->send(RCache::HTTP::format_request('GET', $uri,
-                                          headers => \@headers));
-    return $c;
+    return $nginx[$n]->begin('GET', $uri, headers => \@headers);
 }
 
 
-sub get { return answer(start(@_)) }
-
-
-# True if the origin has no more requests than that for so long.
-
-sub stays {
-    my ($uri, $count, $seconds) = @_;
-
-    my $more = wait_for { $origin->count($uri) > $count } $seconds;
-    return !$more;
-}
+sub get { return start(@_)->answer() }
 
 
 # Does that process have a connection to that port?
@@ -267,26 +257,6 @@ sub whole {
     is(scalar(keys %{ RCache::Crowd::tally('md5', @got) }), 1,
        'the same for all') if $uri !~ /patient/;
     return;
-}
-
-
-sub calm {
-    my ($uri) = @_;
-
-    ok(wait_for { !(() = $redis->keys("api:{$uri}*:l")) },
-       "$uri: no lock is left") or diag(join ' ', $redis->keys('*:l'));
-    ok(wait_for { !@{ $redis->cmd('PUBSUB', 'CHANNELS') } },
-       'and nobody listens');
-    return;
-}
-
-
-# The next response of a connection; an empty one if none comes.
-
-sub answer {
-    my ($c) = @_;
-
-    return $c->response('GET') || RCache::Response->new();
 }
 
 

@@ -13,6 +13,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 use RCache;
+use RCache::Lock;
 
 my $clients = $ENV{RCACHE_CROWD} || 2000;
 my $body = join '', map { sprintf "%07d\n", $_ } 1 .. 1000;
@@ -84,10 +85,10 @@ $leader = start(0, '/absent/late');
 ok(wait_for { $origin->count('/absent/late') == 1 }, 'one leads');
 $crowd = $t->crowd(ports => [ $ports[0] ], clients => 40,
                    uri => '/absent/late', processes => 1)->go();
-ok(stays('/absent/late', 1, 0.5), 'others wait, at both workers');
+ok($origin->stays('/absent/late', 1, 0.5), 'others wait, at both workers');
 $origin->say("/absent/late-$_") for 1 .. 40;
 whole('/absent/late', 40, $crowd->answers());
-is(answer($leader)->status, 200, 'the first, too');
+is($leader->answer()->status, 200, 'the first, too');
 
 $redis = $t->redis(port => $port);
 back();
@@ -98,17 +99,17 @@ $leader = start(0, '/frozen');
 ok(wait_for { $origin->count('/frozen') == 1 }, 'one leads');
 $crowd = $t->crowd(ports => \@ports, clients => $clients, uri => '/frozen')
     ->go();
-ok(stays('/frozen', 1, 0.3), "$clients wait for it");
+ok($origin->stays('/frozen', 1, 0.3), "$clients wait for it");
 $redis->freeze();
 $origin->say(map { "/frozen-$_" } 1 .. 100);
 @got = $crowd->answers();
 whole('/frozen', $clients, @got);
-is(answer($leader)->body, "answer 1\n$body", 'the leader, too');
+is($leader->answer()->body, "answer 1\n$body", 'the leader, too');
 cmp_ok($origin->count('/frozen'), '<=', 1 + 8, 'Redis freezes: one fetch more '
        . 'for each worker at most') or diag($origin->count('/frozen'));
 $redis->thaw();
 back();
-calm('/frozen');
+calm($redis, '/frozen');
 
 # frozen, and well again before anybody gives up
 
@@ -117,14 +118,14 @@ ok(wait_for { $origin->count('/long/frozen') == 1 }, 'one leads');
 $redis->freeze();
 $crowd = $t->crowd(ports => \@ports, clients => 200, uri => '/long/frozen')
     ->go();
-ok(stays('/long/frozen', 1, 0.3), '200 come to a frozen Redis');
+ok($origin->stays('/long/frozen', 1, 0.3), '200 come to a frozen Redis');
 $origin->say('/long/frozen-1');
-ok(stays('/long/frozen', 1, 0.2), 'who leads has its answer');
+ok($origin->stays('/long/frozen', 1, 0.2), 'who leads has its answer');
 $redis->thaw();
 @got = $crowd->answers();
 whole('/long/frozen', 200, @got);
 is($origin->count('/long/frozen'), 1, 'all have the one that was fetched');
-calm('/long/frozen', 'long');
+calm($redis, '/long/frozen', 'long');
 
 # killed in the middle, and started again: all that it knew is gone
 
@@ -132,16 +133,16 @@ $leader = start(0, '/restarted');
 ok(wait_for { $origin->count('/restarted') == 1 }, 'one leads');
 $crowd = $t->crowd(ports => \@ports, clients => 200, uri => '/restarted')
     ->go();
-ok(stays('/restarted', 1, 0.2), '200 wait');
+ok($origin->stays('/restarted', 1, 0.2), '200 wait');
 $redis->restart();
 $origin->say(map { "/restarted-$_" } 1 .. 100);
 @got = $crowd->answers();
 whole('/restarted', 200, @got);
 cmp_ok($origin->count('/restarted'), '<=', 1 + 8, 'Redis is restarted: one '
        . 'fetch more for each worker at most');
-answer($leader);
+$leader->answer();
 back();
-calm('/restarted');
+calm($redis, '/restarted');
 
 # the lock is evicted, or all is flushed: another instance may lead, and who
 # waits is not forgotten
@@ -152,17 +153,17 @@ for my $way ('evicted', 'flushed') {
     $leader = start(0, $uri);
     ok(wait_for { $origin->count($uri) == 1 }, "$way: one leads");
     $crowd = $t->crowd(ports => \@ports, clients => 80, uri => $uri)->go();
-    ok(stays($uri, 1, 0.2), 'others wait');
+    ok($origin->stays($uri, 1, 0.2), 'others wait');
     is($redis->exists("long:{$uri}:l"), 1, 'there is a lock');
     $way eq 'evicted' ? $redis->cmd('DEL', "long:{$uri}:l") : $redis->flush();
     my $next = start(3, $uri);
     $origin->say(map { "$uri-$_" } 1 .. 80);
     @got = $crowd->answers();
     whole($uri, 80, @got);
-    is(answer($next)->status, 200, 'as has who comes then');
-    is(answer($leader)->body, "answer 1\n$body", 'and the leader');
+    is($next->answer()->status, 200, 'as has who comes then');
+    is($leader->answer()->body, "answer 1\n$body", 'and the leader');
     cmp_ok($origin->count($uri), '<=', 4, 'an instance asks once at most');
-    calm($uri, 'long');
+    calm($redis, $uri, 'long');
 }
 
 # the lock is gone and no message comes: the leader is silent for ever, for
@@ -171,17 +172,17 @@ for my $way ('evicted', 'flushed') {
 $leader = start(0, '/lost/silent');
 ok(wait_for { $origin->count('/lost/silent') == 1 }, 'one leads');
 my $waiter = start(1, '/lost/silent');
-ok(stays('/lost/silent', 1, 0.3), 'another instance waits');
+ok($origin->stays('/lost/silent', 1, 0.3), 'another instance waits');
 $redis->cmd('DEL', 'long:{/lost/silent}:l');
 ok(wait_for { $origin->count('/lost/silent') == 2 },
    'it finds out that the lock is gone, and leads');
 $origin->say('/lost/silent-2');
-is(answer($waiter)->body, "answer 2\n$body", 'and has its answer');
+is($waiter->answer()->body, "answer 2\n$body", 'and has its answer');
 $origin->say('/lost/silent-1');
-is(answer($leader)->body, "answer 1\n$body", 'as has the first');
+is($leader->answer()->body, "answer 1\n$body", 'as has the first');
 like(RCache::Entry->read($redis, 'long:{/lost/silent}')->{body},
      qr/^answer 2\n/, 'which does not overwrite what is newer');
-calm('/lost/silent', 'long');
+calm($redis, '/lost/silent', 'long');
 
 # a message is lost: the connections that wait for it are cut
 
@@ -193,11 +194,11 @@ is(join(' ', @{ $redis->cmd('PUBSUB', 'CHANNELS') }),
    'long:{/lost/message}:l', 'to the lock');
 $redis->cmd('CLIENT', 'KILL', 'TYPE', 'pubsub');
 $origin->say('/lost/message-1');
-is(answer($waiter)->body, "answer 1\n$body",
+is($waiter->answer()->body, "answer 1\n$body",
    'cut off, it has the answer all the same');
-is(answer($leader)->status, 200, 'the leader as well');
+is($leader->answer()->status, 200, 'the leader as well');
 is($origin->count('/lost/message'), 1, 'of one fetch');
-calm('/lost/message', 'long');
+calm($redis, '/lost/message', 'long');
 
 # something else has the lock's key
 
@@ -230,12 +231,12 @@ for my $case (
     ok(wait_for { $origin->count($uri) == 1 }, "no right to $name: one leads");
     $crowd = $t->crowd(ports => \@ports, clients => 40, uri => $uri,
                        processes => 1)->go();
-    ok(stays($uri, $most, 0.2), 'others wait');
+    ok($origin->stays($uri, $most, 0.2), 'others wait');
     $origin->say(map { "$uri-$_" } 1 .. 40);
     @got = $crowd->answers();
     whole($uri, 40, @got);
     cmp_ok($origin->count($uri), '<=', $most, "fetches: $most at most");
-    is(answer($leader)->status, 200, 'the leader has its answer');
+    is($leader->answer()->status, 200, 'the leader has its answer');
     $redis->cmd('ACL', 'SETUSER', 'default', @$allow);
     $redis->cmd('DEL', $redis->keys("long:{$uri}*"), 'none');
 }
@@ -260,12 +261,12 @@ back();
 $crowd = $t->crowd(ports => \@ports, clients => 400, uri => '/lost/after')
     ->go();
 ok(wait_for { $origin->count('/lost/after') == 1 }, 'and again');
-ok(stays('/lost/after', 1, 0.3), 'one leads');
+ok($origin->stays('/lost/after', 1, 0.3), 'one leads');
 $origin->say('/lost/after-1');
 @got = $crowd->answers();
 whole('/lost/after', 400, @got);
 is($origin->count('/lost/after'), 1, 'for all instances');
-calm('/lost/after', 'long');
+calm($redis, '/lost/after', 'long');
 
 $t->done();
 
@@ -278,7 +279,7 @@ sub crowd {
     my $crowd = $t->crowd(ports => \@ports, clients => $count, uri => $uri)
         ->go();
     ok(wait_for { $origin->count($uri) }, "$uri: $count clients");
-    stays($uri, 8, 0.3);
+    $origin->stays($uri, 8, 0.3);
     $then->();
     whole($uri, $count, $crowd->answers());
     return;
@@ -288,17 +289,7 @@ sub crowd {
 sub start {
     my ($n, $uri) = @_;
 
-    my $c = $nginx[$n]->connect();
-    $c->send(RCache::HTTP::format_request('GET', $uri));
-    return $c;
-}
-
-
-sub stays {
-    my ($uri, $count, $seconds) = @_;
-
-    my $more = wait_for { $origin->count($uri) > $count } $seconds;
-    return !$more;
+    return $nginx[$n]->begin('GET', $uri);
 }
 
 
@@ -335,27 +326,6 @@ sub whole {
                      || $_->{length} != length "answer 1\n$body" } @got), 0,
        'a whole one');
     return;
-}
-
-
-sub calm {
-    my ($uri, $zone) = @_;
-
-    $zone //= 'api';
-    ok(wait_for { !(() = $redis->keys("$zone:{$uri}*:l")) },
-       "$uri: no lock is left") or diag(join ' ', $redis->keys('*:l'));
-    ok(wait_for { !@{ $redis->cmd('PUBSUB', 'CHANNELS') } },
-       'and nobody listens');
-    return;
-}
-
-
-# The next response of a connection; an empty one if none comes.
-
-sub answer {
-    my ($c) = @_;
-
-    return $c->response('GET') || RCache::Response->new();
 }
 
 

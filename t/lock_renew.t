@@ -128,9 +128,7 @@ $t->done();
 sub start {
     my ($nginx, $uri) = @_;
 
-    my $c = $nginx->connect();
-    $c->send(RCache::HTTP::format_request('GET', $uri));
-    return $c;
+    return $nginx->begin('GET', $uri);
 }
 
 

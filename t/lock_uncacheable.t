@@ -94,9 +94,9 @@ $leader = start(0, '/crowd');
 ok(wait_for { $origin->count('/crowd') == 1 }, 'one asks the upstream');
 $crowd = $t->crowd(ports => \@ports, clients => $clients, uri => '/crowd',
                    headers => sub { [ 'X-Client' => "c$_[0]" ] })->go();
-ok(stays('/crowd', 1, 0.5), "$clients others wait for it");
+ok($origin->stays('/crowd', 1, 0.5), "$clients others wait for it");
 $origin->say('/crowd-1');
-is(answer($leader)->header('Set-Cookie'), 'id=', 'the answer has a '
+is($leader->answer()->header('Set-Cookie'), 'id=', 'the answer has a '
    . 'cookie');
 ok(wait_for { $origin->count('/crowd') == 1 + $clients },
    'then all the others ask at once')
@@ -122,7 +122,7 @@ for my $kind (sort keys %kinds) {
     ok(wait_for { $origin->count($uri) == 1 }, "$kind: one asks");
     $crowd = $t->crowd(ports => \@ports, clients => 24, uri => $uri,
                        processes => 1)->go();
-    ok(stays($uri, 1, 0.1), 'the others wait');
+    ok($origin->stays($uri, 1, 0.1), 'the others wait');
 
     # one that broke off says nothing of the next, which may lead in turn
     my $fails = $kind =~ /^(?:cut|reset)$/;
@@ -131,7 +131,7 @@ for my $kind (sort keys %kinds) {
     $origin->say("$uri-rest") if $fails;
     $origin->say("$uri-1");
 
-    $r = answer($leader);
+    $r = $leader->answer();
     is($r->status, $status, 'the answer comes');
     my $seen = $r->header('X-Reason');
     like($seen, qr/^(?:$reason|absent|-)$/,
@@ -150,7 +150,7 @@ for my $kind (sort keys %kinds) {
         ok(wait_for { $origin->count($uri) == 33 },
            'nor does anybody wait who comes then');
         $origin->say("$uri-rest");
-        is(scalar(grep { answer($_)->status == $status } @more), 8,
+        is(scalar(grep { $_->answer()->status == $status } @more), 8,
            'each gets an answer');
     }
 
@@ -165,7 +165,7 @@ for my $kind (sort keys %kinds) {
 
 $leader = start(0, '/brief/a');
 $origin->say('/brief/a-1');
-is(answer($leader)->status, 200, 'a mark for half a second');
+is($leader->answer()->status, 200, 'a mark for half a second');
 my $left;
 
 # the client does not wait for it to be there
@@ -179,9 +179,9 @@ $leader = start(1, '/brief/a');
 ok(wait_for { $origin->count('/brief/a') == 2 }, 'another one asks');
 $crowd = $t->crowd(ports => \@ports, clients => 24, uri => '/brief/a',
                    processes => 1)->go();
-ok(stays('/brief/a', 2, 0.3), 'the others wait again');
+ok($origin->stays('/brief/a', 2, 0.3), 'the others wait again');
 $origin->say('/brief/a-2', '/brief/a-rest');
-answer($leader);
+$leader->answer();
 @got = $crowd->answers();
 is(scalar(grep { $_->{status} == 200 } @got), 24, 'and have an answer');
 
@@ -191,9 +191,9 @@ $leader = start(0, '/none/a');
 ok(wait_for { $origin->count('/none/a') == 1 }, 'without a mark');
 $crowd = $t->crowd(ports => \@ports, clients => 24, uri => '/none/a',
                    processes => 1)->go();
-ok(stays('/none/a', 1, 0.3), 'the others wait, too');
+ok($origin->stays('/none/a', 1, 0.3), 'the others wait, too');
 $origin->say('/none/a-1');
-answer($leader);
+$leader->answer();
 ok(wait_for { $origin->count('/none/a') == 25 }, 'and go at once');
 isnt($redis->get('api:{/none/a}:l') // '', '-', 'there is none in Redis');
 $origin->say('/none/a-rest');
@@ -204,7 +204,7 @@ is(scalar(grep { $_->{status} == 200 } @got), 24, 'and have an answer');
 
 $leader = start(0, '/better');
 $origin->say('/better-1');
-answer($leader);
+$leader->answer();
 ok(wait_for { ($redis->get('api:{/better}:l') // '') eq '-' }, 'a mark');
 $origin->say('/better-rest');
 is(get(1, '/better')->header('X-Cache'), 'MISS', 'then a better answer');
@@ -226,12 +226,13 @@ my $one = $t->nginx($conf, workers => 1, settle => 0);
 $origin->say('/steady-1', '/steady-rest', '/change-1', '/change-rest');
 
 is(one('/steady')->header('X-Reason'), 'no_lifetime', 'one that cannot be');
-my $lookups = lookups();
+my $lookups = $redis->calls('get');
 is(one('/steady')->header('X-Reason'), 'no_lifetime', 'nor later')
     for 1 .. 50;
-cmp_ok(lookups() - $lookups, '<', 25, 'Redis is not asked for it');
-$lookups = lookups();
-ok(wait_for { one('/steady'); lookups() > $lookups }, 'but now and then');
+cmp_ok($redis->calls('get') - $lookups, '<', 25, 'Redis is not asked for it');
+$lookups = $redis->calls('get');
+ok(wait_for { one('/steady'); $redis->calls('get') > $lookups },
+   'but now and then');
 
 is(one('/change')->header('X-Reason'), 'no_lifetime', 'one that cannot be');
 is(one('/change')->header('X-Reason'), 'uncacheable', 'and then can be');
@@ -241,9 +242,10 @@ is(one('/change', 'Authorization' => 'x')->header('X-Cache'), 'BYPASS',
    'not to whom it is not for');
 
 is(one('/steady')->status, 200, 'a mark');
-$lookups = lookups();
+$lookups = $redis->calls('get');
 one('/steady', 'Authorization' => 'x');
-is(lookups(), $lookups + 1, 'who may have what he does not make looks it up');
+is($redis->calls('get'), $lookups + 1,
+   'who may have what he does not make looks it up');
 
 $t->done();
 
@@ -255,44 +257,14 @@ sub one {
 }
 
 
-sub lookups {
-    my ($calls) = $redis->cmd('INFO', 'commandstats')
-                  =~ /^cmdstat_get:calls=(\d+)/m;
-
-    return $calls // 0;
-}
-
-
 sub start {
     my ($n, $uri, @headers) = @_;
 
-    my $c = $nginx[$n]->connect();
-    $c->send(RCache::HTTP::format_request('GET', $uri,
-                                          headers => \@headers));
-    return $c;
+    return $nginx[$n]->begin('GET', $uri, headers => \@headers);
 }
 
 
-sub get { return answer(start(@_)) }
-
-
-# True if the origin has no more requests than that for so long.
-
-sub stays {
-    my ($uri, $count, $seconds) = @_;
-
-    my $more = wait_for { $origin->count($uri) > $count } $seconds;
-    return !$more;
-}
-
-
-# The next response of a connection; an empty one if none comes.
-
-sub answer {
-    my ($c) = @_;
-
-    return $c->response('GET') || RCache::Response->new();
-}
+sub get { return start(@_)->answer() }
 
 
 my %count;

@@ -14,7 +14,6 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use RCache;
 use RCache::Near;
-use RCache::Status;
 
 my $slices = join '', map { pack 'N', $_ } 1 .. 1000;
 
@@ -140,7 +139,7 @@ is($origin->count('/hot/a'), 1, 'and with one fetch');
 
 # what it says of itself
 
-my $zone = RCache::Status->of($one)->{zones}[0];
+my $zone = zone($one);
 cmp_ok($zone->{labels}[0]{near_hits}, '>=', 25, 'near hits are counted');
 cmp_ok($zone->{labels}[0]{near_hits}, '<=',
        $zone->{labels}[0]{requests}{hit}, 'as hits, too');
@@ -331,22 +330,12 @@ sub quiet {
     my ($name, $code) = @_;
 
     ok((wait_for {
-        my $before = asked();
+        my $before = $redis->calls('get');
         $code->();
-        return asked() == $before;
+        return $redis->calls('get') == $before;
     }), "$name: Redis is not asked");
 
     return;
-}
-
-
-# how often Redis was asked for an entry
-
-sub asked {
-    my ($calls) = $redis->cmd(qw(INFO commandstats))
-                  =~ /^cmdstat_get:calls=(\d+)/m;
-
-    return $calls // 0;
 }
 
 

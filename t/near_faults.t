@@ -15,7 +15,6 @@ use Test::More;
 use Time::HiRes qw(time);
 use RCache;
 use RCache::Near;
-use RCache::Status;
 
 my $t = RCache->new();
 my $redis = $t->redis();
@@ -28,38 +27,21 @@ my $origin = $t->origin(sub {
                  'answer ' . $req->n);
 });
 
-my $conf = <<'CONF';
+my $conf = <<'CONF' . near_server(<<'SERVER');
     redis_proxy_cache_zone    api:1m server=redis://127.0.0.1:%%RELAY%%
                               near=2m connect_timeout=30s timeout=30s
                               slow=off;
     redis_proxy_cache_zone    brisk:1m server=redis://127.0.0.1:%%RELAY%%
                               near=2m prefix=api:;
     redis_proxy_cache_budget  50ms;
-    redis_proxy_cache_near    1h;
-    redis_proxy_cache_key     $uri;
-    redis_proxy_cache         api;
-
-    server {
-        listen  127.0.0.1:%%PORT%%;
-
-        add_header  X-Source  $redis_proxy_cache_source;
+CONF
         add_header  X-Worker  $pid;
-
-        location / {
-            proxy_pass  http://%%ORIGIN%%;
-        }
 
         location /brisk/ {
             proxy_pass         http://%%ORIGIN%%;
             redis_proxy_cache  brisk;
         }
-
-        location = /status {
-            redis_proxy_cache         off;
-            redis_proxy_cache_status;
-        }
-    }
-CONF
+SERVER
 
 my $one = $t->nginx($conf, workers => 1, settle => 0);
 my $n = 0;
@@ -68,10 +50,10 @@ my ($old, $uri, $since, @ids);
 # the listener is gone, the lane for lookups is gone, both are
 
 for my $kill (
-    [ 'the listener', sub { clients('sub=1') } ],
-    [ 'the lane for lookups', sub { clients('flags=t') } ],
-    [ 'both', sub { clients('flags=t'), clients('sub=1') } ],
-    [ 'all', sub { clients('name=nginx-') } ],
+    [ 'the listener', sub { clients($redis, 'sub=1') } ],
+    [ 'the lane for lookups', sub { clients($redis, 'flags=t') } ],
+    [ 'both', sub { clients($redis, 'flags=t'), clients($redis, 'sub=1') } ],
+    [ 'all', sub { clients($redis, 'name=nginx-') } ],
 ) {
     my ($what, $which) = @$kill;
 
@@ -92,20 +74,20 @@ for my $kill (
 
 near($one, '/brisk/a');
 near($one, '/kill/1');
-ok((wait_for { clients('sub=1') == 2 }), 'a listener for each zone');
+ok((wait_for { clients($redis, 'sub=1') == 2 }), 'a listener for each zone');
 
 # nobody asks, nobody talks
 
 my $pings;
 ok((wait_for {
-    my $now = calls('ping');
+    my $now = $redis->calls('ping');
     my $same = defined $pings && $pings == $now;
     $pings = $now;
     select undef, undef, undef, 1 if !$same;
     return $same;
 } 20), 'an idle worker does not go on to ask whether Redis is there');
 near($one, '/kill/1');
-cmp_ok(calls('ping'), '>', $pings, 'until copies are used again');
+cmp_ok($redis->calls('ping'), '>', $pings, 'until copies are used again');
 
 # Redis stands still, and is well again
 
@@ -157,7 +139,6 @@ for my $round (1 .. 3) {
 # is there
 
 my $two = $t->nginx($conf, workers => 2, settle => 0);
-my ($reader, $other, $status);
 
 $two->tolerate('worker process \d+ exited on signal 9',
                'shared memory zone "\S+" was locked by');
@@ -171,7 +152,6 @@ for my $how ('STOP', 'KILL') {
         # who hears of it?
 
         kill $how, $_ for my @one = ($two->workers())[0];
-        ($other) = grep { $_ != $one[0] } $two->workers();
 
         $redis->cmd('DEL', "api:{$uri}");
         select undef, undef, undef, 1.05;
@@ -184,8 +164,7 @@ for my $how ('STOP', 'KILL') {
     }
 }
 
-$status = RCache::Status->of($two)->{zones}[0];
-cmp_ok($status->{near_fills}{stored}, '>', 0, 'the instance goes on');
+cmp_ok(zone($two)->{near_fills}{stored}, '>', 0, 'the instance goes on');
 
 # a reload, with another size, and to another Redis, while old workers go on
 
@@ -223,22 +202,3 @@ $b->cmd('DEL', "api:{$uri}");
 ok(soon(sub { $one->get($uri)->body ne $old }), 'and is listened to');
 
 $t->done();
-
-
-# the numbers of those of whom Redis says that
-
-sub clients {
-    my ($what) = @_;
-
-    return map { /^id=(\d+)/ } grep { /\b\Q$what\E/ && /name=nginx-/ }
-           split /\n/, $redis->cmd('CLIENT', 'LIST');
-}
-
-
-sub calls {
-    my ($command) = @_;
-    my ($calls) = $redis->cmd(qw(INFO commandstats))
-                  =~ /^cmdstat_$command:calls=(\d+)/m;
-
-    return $calls // 0;
-}

@@ -13,7 +13,7 @@ use lib "$FindBin::Bin/lib";
 use IO::Select;
 use Test::More;
 use RCache;
-use RCache::Status;
+use RCache::Near;
 
 my $t = RCache->new();
 my $redis = $t->redis();
@@ -85,28 +85,10 @@ my $fake = $t->fake_redis(sub {
 
 $t->set(FAKE => $fake->url());
 
-my $conf = <<'CONF';
+my $conf = <<'CONF' . near_server();
     redis_proxy_cache_zone    api:1m server=%%SERVER%% near=2m prefix=api:
                               connect_timeout=30s timeout=30s slow=off;
     redis_proxy_cache_budget  30s;
-    redis_proxy_cache_near    1h;
-    redis_proxy_cache_key     $uri;
-    redis_proxy_cache         api;
-
-    server {
-        listen  127.0.0.1:%%PORT%%;
-
-        add_header  X-Source  $redis_proxy_cache_source;
-
-        location / {
-            proxy_pass  http://%%ORIGIN%%;
-        }
-
-        location = /status {
-            redis_proxy_cache         off;
-            redis_proxy_cache_status;
-        }
-    }
 CONF
 
 # an entry that is whole
@@ -153,7 +135,7 @@ ok((wait_for { said('CLIENT TRACKING') == $said[1] + 2 }),
    'and is made known as well');
 
 ok((wait_for { source() eq 'near' }), 'it is near');
-is(status()->{near_changes}{key}, 0, 'nothing has changed so far');
+is(zone($nginx)->{near_changes}{key}, 0, 'nothing has changed so far');
 
 # a change, and a read that is answered behind it
 
@@ -162,7 +144,7 @@ my $n = 0;
 for my $what ("*1\r\n" . bulk('api:{/a}'), "\$-1\r\n", "*-1\r\n",
               "*2\r\n" . bulk('api:{/b}') . bulk('api:{/a}'))
 {
-    my $void = status()->{near_fills}{void};
+    my $void = zone($nginx)->{near_fills}{void};
 
     spit($file{hold}, '');
     change($what);
@@ -174,7 +156,8 @@ for my $what ("*1\r\n" . bulk('api:{/a}'), "\$-1\r\n", "*-1\r\n",
     change($what);
     unlink $file{held}, $file{hold};
     like($c->response('GET')->body, qr/answer/, 'and answers behind a change');
-    is(status()->{near_fills}{void}, $void + 1, 'that is copied for nobody');
+    is(zone($nginx)->{near_fills}{void}, $void + 1,
+       'that is copied for nobody');
     is(source(), 'redis', 'who comes next asks');
     ok((wait_for { source() eq 'near' }), 'and it is near again');
 }
@@ -183,14 +166,14 @@ for my $what ("*1\r\n" . bulk('api:{/a}'), "\$-1\r\n", "*-1\r\n",
 
 spit($file{hold}, '');
 change("\$-1\r\n");
-my $void = status()->{near_fills}{void};
+my $void = zone($nginx)->{near_fills}{void};
 my $c = $nginx->connect();
 $c->send("GET /a HTTP/1.0\r\nHost: a\r\n\r\n");
 ok((wait_for { -e $file{held} }), 'Redis is asked');
 is($nginx->request('POST', '/a')->status, 204, 'and the entry is deleted');
 unlink $file{held}, $file{hold};
 $c->response('GET');
-is(status()->{near_fills}{void}, $void + 1, 'what was read before is void');
+is(zone($nginx)->{near_fills}{void}, $void + 1, 'what was read before is void');
 
 $t->done();
 
@@ -234,7 +217,7 @@ sub change {
 
 
 sub changes {
-    my $changes = status()->{near_changes};
+    my $changes = zone($nginx)->{near_changes};
 
     return $changes->{key} + $changes->{all};
 }
@@ -251,6 +234,3 @@ sub bulk { return '$' . length($_[0]) . "\r\n$_[0]\r\n" }
 
 
 sub source { return $nginx->get('/a')->header('X-Source') // '' }
-
-
-sub status { return RCache::Status->of($nginx)->{zones}[0] }

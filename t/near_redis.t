@@ -13,7 +13,6 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use RCache;
 use RCache::Near;
-use RCache::Status;
 
 my $t = RCache->new();
 my $origin = $t->origin(sub {
@@ -23,28 +22,10 @@ my $origin = $t->origin(sub {
                  'answer ' . $req->n . ' ' . 'x' x 500);
 });
 
-my $conf = <<'CONF';
+my $conf = <<'CONF' . near_server();
     redis_proxy_cache_zone    api:1m %%SERVER%% near=2m
                               connect_timeout=5s timeout=5s;
     redis_proxy_cache_budget  5s;
-    redis_proxy_cache_near    1h;
-    redis_proxy_cache_key     $uri;
-    redis_proxy_cache         api;
-
-    server {
-        listen  127.0.0.1:%%PORT%%;
-
-        add_header  X-Source  $redis_proxy_cache_source;
-
-        location / {
-            proxy_pass  http://%%ORIGIN%%;
-        }
-
-        location = /status {
-            redis_proxy_cache         off;
-            redis_proxy_cache_status;
-        }
-    }
 CONF
 
 my $n = 0;
@@ -177,18 +158,11 @@ for my $path (@uris[0 .. 14]) {
 # a key that moves, and changes there
 
 my $key = "api:{$uris[20]}";
-my $from = $cluster->of($key);
-my ($to) = grep { $_ != $from } $cluster->masters();
-my $slot = $from->cmd(qw(CLUSTER KEYSLOT), $key);
 
 $old = near($nginx, $uris[20]);
-$to->cmd(qw(CLUSTER SETSLOT), $slot, 'IMPORTING', $from->cmd(qw(CLUSTER MYID)));
-$from->cmd(qw(CLUSTER SETSLOT), $slot, 'MIGRATING',
-           $to->cmd(qw(CLUSTER MYID)));
-$from->cmd('MIGRATE', $to->{host}, $to->port, '', 0, 5000, 'KEYS', $key);
+my ($from, $to) = $cluster->half_way($key);
 is($nginx->get($uris[20])->body, $old, 'a key moves');
-$_->cmd(qw(CLUSTER SETSLOT), $slot, 'NODE', $to->cmd(qw(CLUSTER MYID)))
-    for $to, $from;
+$cluster->moved($key, $from, $to);
 is(near($nginx, $uris[20]), $old, 'and is near again');
 $to->cmd('DEL', $key);
 ok(soon(sub { $nginx->get($uris[20])->body ne $old }), 'and changes there');
@@ -214,21 +188,7 @@ push @redis, $t->redis(name => 'R2', config => [
 ok((wait_for { $redis[1]->cmd(qw(INFO replication)) =~ /link_status:up/ }),
    'a replica');
 
-my @sentinels = map {
-    $t->redis(name => "S$_", sentinel => 1, config => [
-        'sentinel monitor shop 127.0.0.1 ' . $redis[0]->port . ' 2',
-        'sentinel down-after-milliseconds shop 1500',
-        'sentinel failover-timeout shop 8000'
-    ])
-} 1 .. 3;
-@{ $t->{redises} } = ($redis, @redis);
-
-ok((wait_for {
-    !grep {
-        my %m = @{ $_->cmd(qw(SENTINEL MASTER shop)) };
-        $m{'num-other-sentinels'} != 2 || $m{'num-slaves'} != 1
-    } @sentinels
-}), 'the Sentinels know each other');
+my @sentinels = $t->sentinels(\@redis);
 
 $nginx = nginx(join ' ', 'sentinel=shop',
                map { 'server=' . $_->url() } @sentinels);
@@ -260,12 +220,4 @@ sub nginx {
     my ($server) = @_;
 
     return $t->nginx($conf, settle => 0, vars => { SERVER => $server });
-}
-
-
-sub clients {
-    my ($of, $what) = @_;
-
-    return grep { /\b\Q$what\E/ && /name=nginx-/ }
-           split /\n/, $of->cmd('CLIENT', 'LIST');
 }

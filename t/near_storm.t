@@ -15,7 +15,7 @@ use Digest::MD5 qw(md5_hex);
 use Test::More;
 use Time::HiRes qw(time);
 use RCache;
-use RCache::Status;
+use RCache::Near;
 use RCache::Util qw(spawn stop_pid);
 
 my $seconds = $ENV{RCACHE_STORM_SECONDS} || 5;
@@ -26,29 +26,11 @@ my $t = RCache->new();
 my $redis = $t->redis();
 my $origin = $t->throng(\&origin);
 
-my $conf = <<'CONF';
-    redis_proxy_cache_zone    api:1m server=%%REDIS%% near=1m
-                              connect_timeout=5s timeout=5s;
-    redis_proxy_cache_budget  5s;
-    redis_proxy_cache_near    1h;
-    redis_proxy_cache_key     $uri;
-    redis_proxy_cache         api;
+my $conf = <<'CONF' . near_server();
+    redis_proxy_cache_zone      api:1m server=%%REDIS%% near=1m
+                                connect_timeout=5s timeout=5s;
+    redis_proxy_cache_budget    5s;
     redis_proxy_cache_lock_age  1s;
-
-    server {
-        listen  127.0.0.1:%%PORT%%;
-
-        add_header  X-Source  $redis_proxy_cache_source;
-
-        location / {
-            proxy_pass  http://%%ORIGIN%%;
-        }
-
-        location = /status {
-            redis_proxy_cache         off;
-            redis_proxy_cache_status;
-        }
-    }
 CONF
 
 my $nginx = $t->nginx($conf, workers => 4, settle => 0);
@@ -59,7 +41,7 @@ $nginx->tolerate('worker process \d+ exited on signal 9',
 my $near;
 
 storm('all of it', sub { });
-$near = near_hits();
+$near = zone($nginx)->{labels}[0]{near_hits};
 cmp_ok($near, '>', 100, "$near hits were near");
 
 storm('while keys go', sub {
@@ -168,11 +150,6 @@ sub client {
     print "requests $requests\n";
 
     return;
-}
-
-
-sub near_hits {
-    return RCache::Status->of($nginx)->{zones}[0]{labels}[0]{near_hits};
 }
 
 

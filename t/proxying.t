@@ -189,8 +189,7 @@ for my $framing ('length', 'chunked') {
     my $uri = "/spooled/$framing/$size";
 
     $nginx->mark();
-    $c = $nginx->connect(to => 'SLOW');
-    $c->send(RCache::HTTP::format_request('GET', $uri));
+    $c = $nginx->begin('GET', $uri, to => 'SLOW');
     ok($nginx->wait_line('is buffered to a temporary file'),
        "$framing: a large response to a slow client is spooled");
     my $r = $c->response('GET');
@@ -204,8 +203,7 @@ for my $framing ('length', 'chunked') {
 
     # a hit for a slow client
 
-    $c = $nginx->connect(to => 'SLOW');
-    $c->send(RCache::HTTP::format_request('GET', $uri));
+    $c = $nginx->begin('GET', $uri, to => 'SLOW');
     $c->fill();
     is($nginx->get('/length/1')->status, 200, 'others go on meanwhile');
     $r = $c->response('GET');

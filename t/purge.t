@@ -148,9 +148,7 @@ for (
 for my $name (sort grep { !/Redis/ } keys %way) {
     for my $step (qw(head body)) {
         my $uri = "/held/" . ++$n . '/1';
-        my $c = $one->connect();
-
-        $c->send(RCache::HTTP::format_request('GET', $uri));
+        my $c = $one->begin('GET', $uri);
         ok(wait_for { $origin->count($uri) == 1 }, 'a fetch is on its way');
 
         if ($step eq 'body') {

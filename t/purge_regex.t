@@ -71,9 +71,7 @@ push @later_keys, long_keys();
 
 # a request that takes longer than all of it
 
-my $held = $one->connect();
-$held->send(RCache::HTTP::format_request('GET', '/held/1',
-            headers => [ 'X-Hold' => 1 ]));
+my $held = $one->begin('GET', '/held/1', headers => [ 'X-Hold' => 1 ]);
 ok(wait_for { $origin->count('/held/1') == 1 }, 'a response is being fetched');
 
 %old = map { $_ => $one->get($_)->body } @asked, $asked, @stay;

@@ -125,16 +125,7 @@ cmp_ok($maps, '<=', 2 * (5 * (time() - $began + 1) + 2),
 # keys of one command apart
 
 my $key = "api:{$uris[0]}";
-my ($from) = $cluster->of($key);
-($to) = grep { $_ != $from } $cluster->masters();
-my $slot = $from->cmd(qw(CLUSTER KEYSLOT), $key);
-
-$to->cmd(qw(CLUSTER SETSLOT), $slot, 'IMPORTING',
-         $from->cmd(qw(CLUSTER MYID)));
-$from->cmd(qw(CLUSTER SETSLOT), $slot, 'MIGRATING',
-           $to->cmd(qw(CLUSTER MYID)));
-$from->cmd('MIGRATE', $to->{host}, $to->port, '', 0, 5000, 'KEYS', $key);
-
+(my $from, $to) = $cluster->half_way($key);
 is($nginx[0]->get($uris[0])->verdict, 'HIT -', 'ASK is followed: a hit');
 
 my $post = $nginx[0]->connect();
@@ -143,8 +134,7 @@ $post->send("POST $uris[0] HTTP/1.1\r\nHost: localhost\r\n"
 ok(wait_for { $to->cmd(qw(INFO commandstats)) =~ /eval:.*failed_calls=[1-9]/
               || $to->cmd(qw(INFO errorstats)) =~ /errorstat_TRYAGAIN/ },
    'an invalidation of keys of which one has moved has to wait');
-$_->cmd(qw(CLUSTER SETSLOT), $slot, 'NODE', $to->cmd(qw(CLUSTER MYID)))
-    for $to, $from;
+$cluster->moved($key, $from, $to);
 is($post->response()->status, 200, 'until the slot has moved');
 is($nginx[1]->get($uris[0])->verdict, 'MISS -', 'and is done then');
 ok(wait_for { $nginx[1]->get($uris[0])->verdict eq 'HIT -' }, 'hits');
@@ -278,15 +268,7 @@ sub maps {
 sub ask {
     my ($n, @uris) = @_;
 
-    my %found;
-
-    for my $uri (@uris) {
-        my $r = $nginx[$n]->get($uri);
-        my $right = $r->status == 200 && $r->body =~ /^\Q$uri\E /;
-        $found{ $right ? $r->verdict : 'wrong: ' . $r->line }++;
-    }
-
-    return \%found;
+    return $nginx[$n]->verdicts(sub { qr/^\Q$_[0]\E / }, @uris);
 }
 
 

@@ -75,18 +75,10 @@ is_deeply([ $one->lines('is down') ], [], 'all of them were found');
 
 # a redirection names one, too
 
-my ($from) = $cluster->of("api:{$uris[0]}");
-my ($to) = grep { $_ != $from } $cluster->masters();
-my $slot = $from->cmd(qw(CLUSTER KEYSLOT), "api:{$uris[0]}");
-$to->cmd(qw(CLUSTER SETSLOT), $slot, 'IMPORTING',
-         $from->cmd(qw(CLUSTER MYID)));
-$from->cmd(qw(CLUSTER SETSLOT), $slot, 'MIGRATING',
-           $to->cmd(qw(CLUSTER MYID)));
-$from->cmd('MIGRATE', $to->{unix} ? '127.0.0.1' : '', $to->port, '', 0, 5000,
-           'KEYS', "api:{$uris[0]}");
+my $key = "api:{$uris[0]}";
+my @pair = $cluster->half_way($key);
 is($one->get($uris[0])->verdict, 'HIT -', 'ASK leads to the right place');
-$_->cmd(qw(CLUSTER SETSLOT), $slot, 'NODE', $to->cmd(qw(CLUSTER MYID)))
-    for $to, $from;
+$cluster->moved($key, @pair);
 is($one->get($uris[0])->verdict, 'HIT -', 'and so does MOVED');
 
 # replicas are found in the same way

@@ -211,8 +211,8 @@ sub reads {
             my $found = ask($n, @uris);
             $seen{$_} += $found->{$_} for keys %$found;
         }
-        @n = map { calls($_, 'get') } @$near;
-        @o = map { calls($_, 'get') } @$off;
+        @n = map { $_->calls('get') } @$near;
+        @o = map { $_->calls('get') } @$off;
         return !grep({ !$_ } @n) && !grep { $_ } @o;
     }, "$name: that is where lookups go") or diag("@n, @o");
 
@@ -228,8 +228,8 @@ sub writes {
 
     my @new = map { '/new/' . ++$serial } 1 .. 10;
     is_deeply(ask(1, @new), { 'MISS -' => 10 }, 'what is not there is a miss');
-    cmp_ok(calls($master, 'eval'), '>', 0, 'the master takes what is written');
-    is_deeply([ grep { calls($_, 'eval') } @replicas ], [],
+    cmp_ok($master->calls('eval'), '>', 0, 'the master takes what is written');
+    is_deeply([ grep { $_->calls('eval') } @replicas ], [],
               'replicas are not asked to');
     is_deeply(ask($_, @new), { 'HIT -' => 10 }, 'and it is found') for 0, 1;
     return;
@@ -259,30 +259,7 @@ sub in_step {
 }
 
 
-# How often which verdict; what is wrong with an answer counts as one, too.
-
-sub ask {
-    my ($n, @some) = @_;
-
-    my %found;
-
-    for my $uri (@some) {
-        my $r = $nginx[$n]->get($uri);
-        my $right = $r->status == 200 && $r->body eq body($uri);
-        $found{ $right ? $r->verdict : 'wrong: ' . $r->line }++;
-    }
-
-    return \%found;
-}
-
-
-sub calls {
-    my ($redis, $command) = @_;
-
-    my ($n) = $redis->cmd(qw(INFO commandstats))
-              =~ /cmdstat_$command:calls=(\d+)/;
-    return $n || 0;
-}
+sub ask { my ($n, @some) = @_; return $nginx[$n]->verdicts(\&body, @some) }
 
 
 sub list {

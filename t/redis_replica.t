@@ -90,17 +90,9 @@ sub cluster {
     # a slot moves: what has moved is not on the replica of the old master
 
     my $key = "api:{$uris[0]}";
-    my ($from) = $cluster->of($key);
-    my ($to) = grep { $_ != $from } @masters;
-    my $slot = $from->cmd(qw(CLUSTER KEYSLOT), $key);
-    $to->cmd(qw(CLUSTER SETSLOT), $slot, 'IMPORTING',
-             $from->cmd(qw(CLUSTER MYID)));
-    $from->cmd(qw(CLUSTER SETSLOT), $slot, 'MIGRATING',
-               $to->cmd(qw(CLUSTER MYID)));
-    $from->cmd('MIGRATE', $to->{host}, $to->port, '', 0, 5000, 'KEYS', $key);
+    my @nodes = $cluster->half_way($key);
     right('a slot half way', $uris[0]);
-    $_->cmd(qw(CLUSTER SETSLOT), $slot, 'NODE', $to->cmd(qw(CLUSTER MYID)))
-        for $to, $from;
+    $cluster->moved($key, @nodes);
     right('the slot has moved', @uris);
 
     # a master dies under load
@@ -135,25 +127,11 @@ sub sentinels {
     ok(wait_for { !grep { $_->cmd(qw(INFO replication)) !~ /link_status:up/ }
                   @redis[1, 2] }, 'the replicas are in step');
 
-    my @sentinels = map {
-        $t->redis(name => "S$_", sentinel => 1, config => [
-            'user watcher on >look resetkeys resetchannels &+switch-master'
-                . ' &+slave &+sdown &-sdown -@all +sentinel|master'
-                . ' +sentinel|replicas +subscribe +unsubscribe +ping'
-                . ' +client|setname',
-            'sentinel monitor shop 127.0.0.1 ' . $redis[0]->port . ' 2',
-            'sentinel down-after-milliseconds shop 1500',
-            'sentinel failover-timeout shop 8000'
-        ])
-    } 1 .. 3;
-    @{ $t->{redises} } = @redis;
-
-    ok(wait_for {
-        !grep {
-            my %m = @{ $_->cmd(qw(SENTINEL MASTER shop)) };
-            $m{'num-other-sentinels'} != 2 || $m{'num-slaves'} != 2
-        } @sentinels
-    }, 'the Sentinels know each other');
+    my @sentinels = $t->sentinels(\@redis,
+        'user watcher on >look resetkeys resetchannels &+switch-master'
+            . ' &+slave &+sdown &-sdown -@all +sentinel|master'
+            . ' +sentinel|replicas +subscribe +unsubscribe +ping'
+            . ' +client|setname');
 
     begin(join(' ', (map { 'server=redis://watcher:look@' . $_->addr }
                      @sentinels), 'sentinel=shop'), 's');
@@ -242,16 +220,16 @@ sub reads {
     ok(wait_for {
         $_->cmd(qw(CONFIG RESETSTAT)) for @$masters, @$replicas;
         return 0 if (ask(0, @uris)->{'HIT -'} || 0) != @uris;
-        @m = map { calls($_, 'get') } @$masters;
-        @r = map { calls($_, 'get') } @$replicas;
+        @m = map { $_->calls('get') } @$masters;
+        @r = map { $_->calls('get') } @$replicas;
         return !grep({ $_ } @m) && !grep { !$_ } @r;
     }, "$name: lookups go to the replicas") or diag("@m, @r");
 
     my @new = map { '/new/' . ++$serial } 1 .. 30;
     is_deeply(ask(1, @new), { 'MISS -' => 30 }, 'what is not there is a miss');
-    is_deeply([ grep { !calls($_, 'eval') } @$masters ], [],
+    is_deeply([ grep { !$_->calls('eval') } @$masters ], [],
               'masters take what is written');
-    is_deeply([ grep { calls($_, 'eval') } @$replicas ], [],
+    is_deeply([ grep { $_->calls('eval') } @$replicas ], [],
               'replicas are not asked to');
     is_deeply(ask(1, @new), { 'HIT -' => 30 },
               'who wrote it finds it at once');
@@ -310,30 +288,7 @@ sub under_load {
 }
 
 
-# How often which verdict; what is wrong with an answer counts as one, too.
-
-sub ask {
-    my ($n, @some) = @_;
-
-    my %found;
-
-    for my $uri (@some) {
-        my $r = $nginx[$n]->get($uri);
-        my $right = $r->status == 200 && $r->body eq body($uri);
-        $found{ $right ? $r->verdict : 'wrong: ' . $r->line }++;
-    }
-
-    return \%found;
-}
-
-
-sub calls {
-    my ($redis, $command) = @_;
-
-    my ($n) = $redis->cmd(qw(INFO commandstats))
-              =~ /cmdstat_$command:calls=(\d+)/;
-    return $n || 0;
-}
+sub ask { my ($n, @some) = @_; return $nginx[$n]->verdicts(\&body, @some) }
 
 
 sub complaints {

@@ -174,9 +174,9 @@ ok(wait_for { $one->get('/new'); $one->lines('not in touch') },
 is(scalar(grep { $one->get('/new')->verdict ne 'HIT -' } 1 .. 10), 0,
    'hits from the master');
 ok(wait_for {
-    my $before = calls($replica);
+    my $before = $replica->calls('get');
     $one->get('/new') for 1 .. 20;
-    return calls($replica) == $before;
+    return $replica->calls('get') == $before;
 }, 'the replica is not asked any more');
 is(scalar($one->lines('\[warn\].*a replica, is down')), 1,
    'one line tells of it');
@@ -235,10 +235,10 @@ sub from_replica {
     my ($nginx, @uris) = @_;
 
     ok(wait_for {
-        my $before = calls($replica);
+        my $before = $replica->calls('get');
         my @other = grep { $nginx->get($_)->verdict ne 'HIT -' } @uris;
         !@other
-            && calls($replica) - $before >= @uris
+            && $replica->calls('get') - $before >= @uris
             && !grep { !$replica->exists("api:{$_}") } @uris;
     }, "the replica has @uris");
     return;
@@ -253,17 +253,7 @@ sub fill {
 sub begin {
     my ($nginx, $uri) = @_;
 
-    my $c = $nginx->connect();
-    $c->send(RCache::HTTP::format_request('GET', $uri));
-    return $c;
-}
-
-
-sub calls {
-    my ($redis) = @_;
-
-    my ($n) = $redis->cmd(qw(INFO commandstats)) =~ /cmdstat_get:calls=(\d+)/;
-    return $n || 0;
+    return $nginx->begin('GET', $uri);
 }
 
 

@@ -35,25 +35,10 @@ push @redis, map {
 ok(wait_for { !grep { $_->cmd(qw(INFO replication)) !~ /link_status:up/ }
               @redis[1, 2] }, 'the replicas are in step');
 
-my @sentinels = map {
-    $t->redis(name => "S$_", sentinel => 1, config => [
-        'user watcher on >look resetkeys resetchannels &* -@all'
-            . ' +sentinel|master +subscribe +unsubscribe +ping'
-            . ' +client|setname',
-        'sentinel monitor shop 127.0.0.1 ' . $redis[0]->port . ' 2',
-        'sentinel auth-pass shop simple',
-        'sentinel down-after-milliseconds shop 1500',
-        'sentinel failover-timeout shop 8000'
-    ])
-} 1 .. 3;
-@{ $t->{redises} } = @redis;
-
-ok(wait_for {
-    !grep {
-        my %m = @{ $_->cmd(qw(SENTINEL MASTER shop)) };
-        $m{'num-other-sentinels'} != 2 || $m{'num-slaves'} != 2
-    } @sentinels
-}, 'the Sentinels know each other');
+my @sentinels = $t->sentinels(\@redis,
+    'user watcher on >look resetkeys resetchannels &* -@all +sentinel|master'
+        . ' +subscribe +unsubscribe +ping +client|setname',
+    'sentinel auth-pass shop simple');
 
 my $all = join ' ', map { "server=redis://watcher:look\@" . $_->addr }
                         @sentinels;

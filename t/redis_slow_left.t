@@ -75,11 +75,7 @@ sub slow {
 
 
 sub many {
-    my @c = map {
-        my $c = $nginx->connect();
-        $c->send(RCache::HTTP::format_request('GET', "/item/$_"));
-        $c;
-    } 1 .. 20;
+    my @c = map { $nginx->begin('GET', "/item/$_") } 1 .. 20;
 
     $_->response() for @c;
     return;

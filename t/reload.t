@@ -72,8 +72,7 @@ unlike($nginx->errors(), qr/is down/, 'and Redis never seemed to be away');
 # a worker that has to go finishes what it accepted: more than the sockets
 # hold, to a Redis that does not read
 
-my $c = $nginx->connect();
-$c->send(RCache::HTTP::format_request('GET', '/large'));
+my $c = $nginx->begin('GET', '/large');
 ok(wait_for { $origin->count('/large') }, 'a large response is on its way');
 $redis->freeze();
 $origin->say('go');
@@ -98,8 +97,7 @@ $nginx->get('/other');
 $redis->wait_key('api:{http://localhost/other}');
 wait_for { $nginx->get('/other')->verdict eq 'HIT -' } for 1 .. 4;
 $redis->freeze();
-$c = $nginx->connect();
-$c->send(RCache::HTTP::format_request('GET', '/other'));
+$c = $nginx->begin('GET', '/other');
 %old = map { $_ => 1 } $nginx->workers();
 ok($nginx->reload(), 'a reload while a lookup waits for Redis');
 $redis->thaw();
@@ -112,8 +110,7 @@ ok(wait_for { !grep { $old{$_} } $nginx->workers() }, 'and the worker goes');
 # Redis is frozen for good: that holds no worker for longer than the timeouts
 
 $redis->freeze();
-$c = $nginx->connect();
-$c->send(RCache::HTTP::format_request('GET', '/frozen'));
+$c = $nginx->begin('GET', '/frozen');
 %old = map { $_ => 1 } $nginx->workers();
 ok($nginx->reload(), 'a reload while Redis is frozen');
 $r = $c->response('GET');

@@ -44,9 +44,7 @@ CONF
 my %c;
 
 for my $uri ('/first', '/second', '/third') {
-    $c{$uri} = $nginx->connect();
-    $c{$uri}->send(RCache::HTTP::format_request('GET', $uri,
-                                                headers => [ 'X-Test', $uri ]));
+    $c{$uri} = $nginx->begin('GET', $uri, headers => [ 'X-Test', $uri ]);
     arrived($uri, 1);
 }
 

@@ -176,11 +176,8 @@ $t->done();
 sub start {
     my ($nginx, $uri, $bytes) = @_;
 
-    my $c = $nginx->connect(to => 'SLOW');
-    $c->send(RCache::HTTP::format_request('GET', $uri));
-    while (length $c->{in} < $bytes) {
-        $c->fill() or die "no more from $uri\n";
-    }
+    my $c = $nginx->begin('GET', $uri, to => 'SLOW');
+    $c->fill_to($bytes);
 
     return $c;
 }

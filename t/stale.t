@@ -428,9 +428,7 @@ is($r->body, '[' . $first{'/part'}->body . ']', 'a page and its part');
 
 # updating, without background_update: one goes, the others get what is stale
 
-$c = $nginx->connect();
-$c->send(RCache::HTTP::format_request('GET', '/updating/1',
-                                      headers => [ 'X-Mode' => 'word' ]));
+$c = $nginx->begin('GET', '/updating/1', headers => [ 'X-Mode' => 'word' ]);
 ok(wait_for { $origin->count('/updating/1') == 2 },
    'without background_update one goes and waits');
 for (1, 2) {
@@ -440,33 +438,28 @@ for (1, 2) {
 }
 is($origin->count('/updating/1'), 2, 'and asks nobody');
 $origin->say('/updating/1');
-$r = answer($c);
+$r = $c->answer();
 is($r->body, 'answer 2 to /updating/1', 'the first has the new one');
 is($r->header('X-Cache'), 'EXPIRED', 'the old one had expired');
 is($nginx->get('/updating/1')->verdict, 'HIT -', 'then it is fresh');
 
 # the same by the response's own window
 
-$c = $nginx->connect();
-$c->send(RCache::HTTP::format_request('GET', '/foreground/1',
-                                      headers => [ 'X-Mode' => 'word' ]));
+$c = $nginx->begin('GET', '/foreground/1', headers => [ 'X-Mode' => 'word' ]);
 ok(wait_for { $origin->count('/foreground/1') == 2 }, 'and by its window');
 is($nginx->get('/foreground/1')->header('X-Cache'), 'UPDATING', 'too');
 $origin->say('/foreground/1');
-is(answer($c)->body, 'answer 2 to /foreground/1', 'one has waited');
+is($c->answer()->body, 'answer 2 to /foreground/1', 'one has waited');
 
 # two at once, of which the one that asks fails: both get what is stale
 
-$c = $nginx->connect();
-$c->send(RCache::HTTP::format_request('GET', '/b', headers =>
-                                      [ 'X-Mode' => 'fail-word' ]));
+$c = $nginx->begin('GET', '/b', headers => [ 'X-Mode' => 'fail-word' ]);
 ok(wait_for { $origin->count('/b') == 2 }, 'one asks');
-my $second = $nginx->connect();
-$second->send(RCache::HTTP::format_request('GET', '/b', headers =>
-                                           [ 'X-Mode' => 'fail-word' ]));
+my $second = $nginx->begin('GET', '/b',
+                           headers => [ 'X-Mode' => 'fail-word' ]);
 $nginx->get('/own/long');
 $origin->say('/b');
-is(answer($_)->body, $first{'/b'}->body, 'it fails, and who waited '
+is($_->answer()->body, $first{'/b'}->body, 'it fails, and who waited '
    . 'gets what is stale as well') for $c, $second;
 
 # FastCGI
@@ -486,15 +479,6 @@ ok(wait_for { !grep { ($redis->get($_) // '-') !~ /^[-!0]$/ }
     or diag(join ' ', grep { /:l$/ } $redis->keys());
 
 $t->done();
-
-
-# The next response of a connection; an empty one if none comes.
-
-sub answer {
-    my ($c) = @_;
-
-    return $c->response('GET') || RCache::Response->new();
-}
 
 
 my %count;

@@ -223,8 +223,7 @@ for (
     my $word = $name =~ s/\W+/-/gr;
     $uri .= "?$word";
 
-    my $c = $one->connect();
-    $c->send(RCache::HTTP::format_request('GET', $uri, %o));
+    my $c = $one->begin('GET', $uri, %o);
 
     # the first part comes while the origin is still at it
 
@@ -281,9 +280,7 @@ for (
     my $word = 'nothing-' . $name =~ s/\W+/-/gr;
     $uri .= "?$word";
 
-    my $c = $one->connect();
-    $c->send(RCache::HTTP::format_request($method, $uri,
-                                          headers => $headers));
+    my $c = $one->begin($method, $uri, headers => $headers);
     wait_for { $origin->count($uri) };
     sleep(0.2);
 
@@ -326,8 +323,7 @@ $c->close();
 
 for my $n (1 .. 5) {
     my $uri = "/roomy/slowlarge?roomy-$n";
-    $c = $one->connect();
-    $c->send(RCache::HTTP::format_request('GET', $uri));
+    $c = $one->begin('GET', $uri);
     ok(wait_for { $origin->count($uri) }, "100 KiB at once, $n");
 
     $redis->freeze();
@@ -404,11 +400,7 @@ ok(wait_for { $one->get('/x/length?alive')->verdict =~ /^(?:MISS -|HIT)/ },
 
 # many at once are held and let go
 
-my @held = map {
-    my $c = $one->connect();
-    $c->send(RCache::HTTP::format_request('GET', "/x/slow?crowd&$_"));
-    $c
-} 1 .. 4;
+my @held = map { $one->begin('GET', "/x/slow?crowd&$_") } 1 .. 4;
 wait_for { my $c = $_; $c->fill(0.2); $c->{in} =~ /first/ } for @held;
 $redis->freeze();
 $origin->say('crowd');
@@ -467,8 +459,7 @@ $t->done();
 sub held {
     my ($uri, $word) = @_;
 
-    my $c = $one->connect();
-    $c->send(RCache::HTTP::format_request('GET', $uri));
+    my $c = $one->begin('GET', $uri);
     wait_for { $c->fill(0.2); $c->{in} =~ /first/ } 10
         or fail("$uri: the first part does not come");
 

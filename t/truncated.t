@@ -93,8 +93,7 @@ for my $location ('/', '/unbuffered/') {
     for my $end ('close', 'reset') {
         my $uri = "${location}wait-$end";
 
-        my $c = $nginx->connect();
-        $c->send(RCache::HTTP::format_request('GET', $uri));
+        my $c = $nginx->begin('GET', $uri);
         $c->fill();
         like($c->{in}, qr{^HTTP/1.1 200}, "$uri: the body has begun");
         $c->$end();
@@ -115,8 +114,7 @@ for my $location ('/', '/unbuffered/') {
 # a client that leaves in the middle of a hit harms no one
 
 for (1 .. 10) {
-    my $c = $nginx->connect();
-    $c->send(RCache::HTTP::format_request('GET', '/length'));
+    my $c = $nginx->begin('GET', '/length');
     $c->reset();
 }
 $r = $nginx->get('/length');

@@ -98,6 +98,35 @@ sub redis {
 }
 
 
+# Three Sentinels that know a master, the first of these servers, as "shop",
+# and its replicas, which are the others.
+
+sub sentinels {
+    my ($self, $redis, @config) = @_;
+
+    my @sentinels = map {
+        $self->redis(name => "S$_", sentinel => 1, config => [
+            'sentinel monitor shop 127.0.0.1 ' . $redis->[0]->port . ' 2',
+            'sentinel down-after-milliseconds shop 1500',
+            'sentinel failover-timeout shop 8000', @config
+        ])
+    } 1 .. 3;
+
+    # they have no keys
+
+    @{ $self->{redises} } = grep { !$_->{sentinel} } @{ $self->{redises} };
+
+    ok((wait_for {
+        !grep {
+            my %m = @{ $_->cmd(qw(SENTINEL MASTER shop)) };
+            $m{'num-other-sentinels'} != 2 || $m{'num-slaves'} != $#$redis
+        } @sentinels
+    }), 'the Sentinels know each other');
+
+    return @sentinels;
+}
+
+
 # A started Redis Cluster; %%NAME%% are its servers, each as "server=<url>".
 
 sub cluster {

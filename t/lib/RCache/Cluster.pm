@@ -122,6 +122,37 @@ sub of {
 }
 
 
+# A key moves to another master, and its slot is half way until it has moved():
+# who had it, and who has it.
+
+sub half_way {
+    my ($self, $key) = @_;
+
+    my $from = $self->of($key);
+    my ($to) = grep { $_ != $from } $self->masters();
+    my $slot = $from->cmd(qw(CLUSTER KEYSLOT), $key);
+
+    $to->cmd(qw(CLUSTER SETSLOT), $slot, 'IMPORTING',
+             $from->cmd(qw(CLUSTER MYID)));
+    $from->cmd(qw(CLUSTER SETSLOT), $slot, 'MIGRATING',
+               $to->cmd(qw(CLUSTER MYID)));
+    $from->cmd('MIGRATE', $to->{host}, $to->port, '', 0, 5000, 'KEYS', $key);
+
+    return ($from, $to);
+}
+
+
+sub moved {
+    my ($self, $key, $from, $to) = @_;
+
+    my $slot = $from->cmd(qw(CLUSTER KEYSLOT), $key);
+    my $id = $to->cmd(qw(CLUSTER MYID));
+
+    $_->cmd(qw(CLUSTER SETSLOT), $slot, 'NODE', $id) for $to, $from;
+    return;
+}
+
+
 sub urls {
     my ($self, @nodes) = @_;
 

@@ -84,6 +84,19 @@ sub request {
 }
 
 
+# Waits for so many bytes of input, none of which is taken.
+
+sub fill_to {
+    my ($self, $n) = @_;
+
+    while (length $self->{in} < $n) {
+        $self->fill() or die 'only ' . length($self->{in}) . " bytes\n";
+    }
+
+    return;
+}
+
+
 # Waits for more input; false at its end or after too long.
 
 sub fill {
@@ -178,6 +191,15 @@ sub response {
 
     $r->{took} = time() - $start;
     return $r;
+}
+
+
+# The next response, an empty one if there is none.
+
+sub answer {
+    my ($self, $method) = @_;
+
+    return $self->response($method) || RCache::Response->new();
 }
 
 

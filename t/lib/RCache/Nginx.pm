@@ -233,6 +233,18 @@ sub connect {
 }
 
 
+# A connection on which a request has been sent; %o as in request().
+
+sub begin {
+    my ($self, $method, $uri, %o) = @_;
+
+    my $c = $self->connect(%o);
+    $c->send(RCache::HTTP::format_request($method, $uri, %o));
+
+    return $c;
+}
+
+
 # One request on a connection of its own; %o as in RCache::HTTP, and to: the
 # name of the port, peer: another address than 127.0.0.1.
 
@@ -264,6 +276,26 @@ sub head {
     my ($self, $uri, @headers) = @_;
 
     return $self->request('HEAD', $uri, headers => \@headers);
+}
+
+
+# How often which verdict; an answer that is not 200 with that body, or one that
+# matches, counts as one, too.
+
+sub verdicts {
+    my ($self, $body, @uris) = @_;
+
+    my %found;
+
+    for my $uri (@uris) {
+        my $r = $self->get($uri);
+        my $want = $body->($uri);
+        my $right = $r->status == 200
+            && (ref $want ? $r->body =~ $want : $r->body eq $want);
+        $found{ $right ? $r->verdict : 'wrong: ' . $r->line }++;
+    }
+
+    return \%found;
 }
 
 

@@ -167,6 +167,15 @@ sub count  { my ($self, $uri) = @_; return scalar $self->requests($uri) }
 sub latest { my ($self, $uri) = @_; return ($self->requests($uri))[-1] }
 
 
+# True if it gets no more requests for that URI than so many for so long.
+
+sub stays {
+    my ($self, $uri, $count, $seconds) = @_;
+
+    return !RCache::Util::wait_for { $self->count($uri) > $count } $seconds;
+}
+
+
 # Lets replies go on that wait for this word.
 
 sub say {

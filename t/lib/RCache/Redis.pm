@@ -164,6 +164,18 @@ sub exists { my ($self, $key) = @_; return $self->cmd('EXISTS', $key) }
 sub flush  { my ($self) = @_; return $self->cmd('FLUSHALL') }
 
 
+# How often it was given that command.
+
+sub calls {
+    my ($self, $command) = @_;
+
+    my ($n) = $self->cmd(qw(INFO commandstats))
+              =~ /^cmdstat_\Q$command\E:calls=(\d+)/m;
+
+    return $n // 0;
+}
+
+
 sub wait_key {
     my ($self, $key) = @_;
 
