@@ -310,7 +310,7 @@ EOC
         title    => 'this module, unix',
         backend  => 'redis-unix',
         runs     => { hot => 'HIT', miss => 'MISS' },
-        counts   => 'redis',
+        counts   => 'entries',
     ),
 
     module(
@@ -318,7 +318,7 @@ EOC
         title    => 'this module, TCP',
         backend  => 'redis-tcp',
         runs     => { hot => 'HIT', miss => 'MISS' },
-        counts   => 'redis',
+        counts   => 'entries',
     ),
 
     module(
@@ -377,7 +377,7 @@ EOC
             redis_proxy_cache_lock  off;
 EOC
         runs     => { miss => 'MISS' },
-        counts   => 'redis',
+        counts   => 'entries',
     ),
 
     module(
@@ -389,7 +389,7 @@ EOC
             redis_proxy_no_cache      1;
 EOC
         runs     => { plain => 'BYPASS' },
-        counts   => 'redis',
+        counts   => 'entries',
     ),
 
     module(

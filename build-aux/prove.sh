@@ -66,6 +66,13 @@ if prove -r -It/lib -j "${PROVE_JOBS:-4}" --state=save "$@"; then
     exit 0
 fi
 
+# none of them is named if it was not a test that failed
+
+if [ -z "$(prove --state=failed --dry 2> /dev/null)" ]; then
+    rm -f .prove
+    die "prove itself failed"
+fi
+
 say "the tests that failed, once more, one at a time:"
 
 rc=0

@@ -455,7 +455,8 @@ sub counted {
 
     if ($how eq 'entries') {
 
-        # that a response cannot be cached is remembered in its lock's place
+        # a body of some length has keys of its own, and that a response
+        # cannot be cached is remembered in its lock's place
 
         return Bench::Client::redis($s, 'EVAL',
                                     "return #redis.call('KEYS','*}')", 0);
