@@ -127,6 +127,24 @@ for my $location ('/', '/unbuffered/') {
            'and Redis takes no more for a segment than it has');
 }
 
+# what is short enough is asked for at once: no question whether it is there, no
+# turn of its own for the 192 bytes that are left of 256k
+
+{
+    my $uri = '/length/262144';
+
+    $nginx->request('GET', $uri, to => 'DEFAULT');
+    $redis->cmd(qw(CONFIG RESETSTAT));
+
+    my $r = $nginx->request('GET', $uri, to => 'DEFAULT');
+    is($r->verdict, 'HIT -', '256 KiB are a hit');
+    is(md5_hex($r->body), md5_hex(body(262144)), 'byte for byte');
+
+    my ($stats) = $redis->cmd(qw(INFO commandstats));
+    like($stats, qr/cmdstat_get:calls=4,/, 'by a GET for each key');
+    unlike($stats, qr/cmdstat_exists:/, 'and nothing else');
+}
+
 # filters behind a hit see it as they would see the upstream's
 
 {

@@ -28,9 +28,10 @@
 #include "ngx_http_rcache_body.h"
 
 
-/* segments in memory: one that is being sent, and the next */
+/* of the body in memory: a segment that is being sent, the next, a short end */
 
-#define NGX_HTTP_RCACHE_STREAM_AHEAD     2
+#define ngx_http_rcache_stream_room(segments)                                 \
+    (2 * (uint64_t) (segments)->size + (segments)->size / 4)
 
 
 /* a segment; in the pool of its operation */
@@ -55,7 +56,7 @@ struct ngx_http_rcache_stream_s {
     uint64_t                  last;       /* the byte behind that */
 
     ngx_queue_t               parts;      /* in order */
-    ngx_uint_t                nparts;
+    uint64_t                  ahead;      /* bytes, of all of them */
     ngx_chain_t              *free;
     ngx_msec_t                renewed;
 
@@ -65,6 +66,7 @@ struct ngx_http_rcache_stream_s {
     rcache_reason_e           verdict;    /* what to go on with after it */
 
     unsigned                  probing:1;
+    unsigned                  whole:1;    /* all that is needed is asked for */
     unsigned                  started:1;
     unsigned                  running:1;
     unsigned                  failed:1;
@@ -94,8 +96,12 @@ static ngx_int_t ngx_http_rcache_stream_run(
     ngx_http_rcache_stream_t *stream);
 static ngx_int_t ngx_http_rcache_stream_more(
     ngx_http_rcache_stream_t *stream);
+static ngx_int_t ngx_http_rcache_stream_ready(
+    ngx_http_rcache_stream_t *stream, ngx_chain_t **out, ngx_uint_t *last);
+static ngx_uint_t ngx_http_rcache_stream_sent(
+    ngx_http_rcache_stream_t *stream);
 static ngx_int_t ngx_http_rcache_stream_send(ngx_http_rcache_stream_t *stream,
-    ngx_http_rcache_stream_part_t *part);
+    ngx_chain_t *out, ngx_uint_t last);
 static void ngx_http_rcache_stream_consumed(
     ngx_http_rcache_stream_t *stream);
 static void ngx_http_rcache_stream_lost(ngx_http_rcache_stream_t *stream,
@@ -103,6 +109,8 @@ static void ngx_http_rcache_stream_lost(ngx_http_rcache_stream_t *stream,
 static ngx_int_t ngx_http_rcache_stream_resume(
     ngx_http_rcache_stream_t *stream);
 static void ngx_http_rcache_stream_discard(ngx_http_rcache_stream_t *stream);
+static void ngx_http_rcache_stream_remove(
+    ngx_http_rcache_stream_part_t *part);
 static void ngx_http_rcache_stream_release(
     ngx_http_rcache_stream_part_t *part);
 
@@ -111,6 +119,7 @@ ngx_int_t
 ngx_http_rcache_stream_probe(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, rcache_reason_e *reason)
 {
+    ngx_uint_t                 wanted;
     ngx_http_rcache_stream_t  *stream;
 
     ngx_http_rcache_stream_drop(ctx);
@@ -133,15 +142,23 @@ ngx_http_rcache_stream_probe(ngx_http_request_t *r,
 
     ngx_http_rcache_stream_range(r, stream);
 
-    *reason = ngx_http_rcache_stream_exist(stream);
-
     /* a client that has conditions may need no body */
 
-    if (*reason == RCACHE_REASON_NONE
-        && stream->verdict == RCACHE_REASON_NONE
-        && !r->headers_in.if_none_match
-        && !r->headers_in.if_modified_since)
-    {
+    wanted = (stream->verdict == RCACHE_REASON_NONE
+              && !r->headers_in.if_none_match
+              && !r->headers_in.if_modified_since);
+
+    stream->whole = (wanted
+                     && ctx->zone->inactive == 0
+                     && stream->end == stream->segments.count
+                     && stream->body_len
+                        - (uint64_t) stream->next * stream->segments.size
+                        <= ngx_http_rcache_stream_room(&stream->segments));
+
+    *reason = stream->whole ? RCACHE_REASON_NONE
+                            : ngx_http_rcache_stream_exist(stream);
+
+    if (wanted && *reason == RCACHE_REASON_NONE) {
         *reason = ngx_http_rcache_stream_ask(stream);
     }
 
@@ -300,6 +317,7 @@ ngx_http_rcache_stream_existed(ngx_http_rcache_op_t *op,
 static void
 ngx_http_rcache_stream_probed(ngx_http_rcache_stream_t *stream)
 {
+    ngx_queue_t                    *q;
     rcache_reason_e                 reason;
     ngx_http_rcache_ctx_t          *ctx;
     ngx_http_rcache_stream_part_t  *part;
@@ -312,9 +330,11 @@ ngx_http_rcache_stream_probed(ngx_http_rcache_stream_t *stream)
             return;
         }
 
-        if (!ngx_queue_empty(&stream->parts)) {
-            part = ngx_queue_data(ngx_queue_head(&stream->parts),
-                                  ngx_http_rcache_stream_part_t, queue);
+        for (q = ngx_queue_head(&stream->parts);
+             q != ngx_queue_sentinel(&stream->parts);
+             q = ngx_queue_next(q))
+        {
+            part = ngx_queue_data(q, ngx_http_rcache_stream_part_t, queue);
 
             if (part->payload.data == NULL) {
                 return;
@@ -339,18 +359,29 @@ ngx_http_rcache_stream_probed(ngx_http_rcache_stream_t *stream)
 static rcache_reason_e
 ngx_http_rcache_stream_ask(ngx_http_rcache_stream_t *stream)
 {
-    ngx_uint_t                      max;
+    uint32_t                        size;
     rcache_reason_e                 reason;
     ngx_http_rcache_op_t           *op;
     ngx_http_rcache_stream_part_t  *part;
 
-    /* whether more than the first will be of use is not known yet */
+    while (!stream->lost && stream->next < stream->end) {
 
-    max = stream->probing ? 1 : NGX_HTTP_RCACHE_STREAM_AHEAD;
+        size = rcache_segment_len(&stream->segments, stream->body_len,
+                                  stream->next);
 
-    while (!stream->lost && stream->next < stream->end
-           && stream->nparts < max)
-    {
+        if (stream->ahead + size
+            > ngx_http_rcache_stream_room(&stream->segments))
+        {
+            break;
+        }
+
+        if (stream->probing && !stream->whole && stream->ahead) {
+
+            /* whether more than the first will be of use is not known yet */
+
+            break;
+        }
+
         op = ngx_http_rcache_segments_get(&stream->ctx->redis_key,
                                           &stream->segments, stream->next);
         if (op == NULL) {
@@ -380,7 +411,7 @@ ngx_http_rcache_stream_ask(ngx_http_rcache_stream_t *stream)
 
         ngx_queue_insert_tail(&stream->parts, &part->queue);
 
-        stream->nparts++;
+        stream->ahead += size;
         stream->next++;
     }
 
@@ -405,8 +436,7 @@ ngx_http_rcache_stream_got(ngx_http_rcache_op_t *op,
                    : ngx_http_rcache_op_reason(op);
 
     if (reason != RCACHE_REASON_NONE) {
-        ngx_queue_remove(&part->queue);
-        stream->nparts--;
+        ngx_http_rcache_stream_remove(part);
 
     } else {
         op->keep = 1;
@@ -670,9 +700,10 @@ ngx_http_rcache_stream_run(ngx_http_rcache_stream_t *stream)
 static ngx_int_t
 ngx_http_rcache_stream_more(ngx_http_rcache_stream_t *stream)
 {
-    ngx_queue_t                    *q;
-    rcache_reason_e                 reason;
-    ngx_http_rcache_stream_part_t  *part;
+    ngx_int_t        rc;
+    ngx_uint_t       last;
+    ngx_chain_t     *out;
+    rcache_reason_e  reason;
 
     for ( ;; ) {
 
@@ -688,111 +719,172 @@ ngx_http_rcache_stream_more(ngx_http_rcache_stream_t *stream)
             return NGX_ERROR;
         }
 
-        part = NULL;
+        rc = ngx_http_rcache_stream_ready(stream, &out, &last);
 
-        for (q = ngx_queue_head(&stream->parts);
-             q != ngx_queue_sentinel(&stream->parts);
-             q = ngx_queue_next(q))
-        {
-            part = ngx_queue_data(q, ngx_http_rcache_stream_part_t, queue);
-
-            if (part->buf == NULL) {
-                break;
-            }
-
-            part = NULL;
+        if (rc == NGX_OK) {
+            rc = ngx_http_rcache_stream_send(stream, out, last);
         }
 
-        if (part == NULL && stream->lost && !stream->resumed) {
-            return ngx_http_rcache_stream_resume(stream);
-        }
-
-        if (part == NULL || part->payload.data == NULL) {
-            return NGX_OK;
-        }
-
-        if (ngx_http_rcache_stream_send(stream, part) == NGX_ERROR) {
+        if (rc == NGX_ERROR) {
             stream->failed = 1;
             return NGX_ERROR;
         }
 
-        if (stream->ctx->state != NGX_HTTP_RCACHE_STREAM) {
+        if (rc == NGX_DECLINED) {
 
-            /* that was the last one */
+            if (stream->lost && !stream->resumed
+                && ngx_http_rcache_stream_sent(stream))
+            {
+                return ngx_http_rcache_stream_resume(stream);
+            }
 
+            return NGX_OK;
+        }
+
+        if (last) {
             return NGX_OK;
         }
     }
 }
 
 
+/* what has come, and is next for the client; NGX_DECLINED: nothing is */
+
+static ngx_int_t
+ngx_http_rcache_stream_ready(ngx_http_rcache_stream_t *stream,
+    ngx_chain_t **out, ngx_uint_t *last)
+{
+    ngx_buf_t                      *b;
+    ngx_chain_t                    *cl, **ll;
+    ngx_queue_t                    *q;
+    ngx_http_request_t             *r;
+    ngx_http_rcache_ctx_t          *ctx;
+    ngx_http_rcache_stream_part_t  *part;
+
+    ctx = stream->ctx;
+    r = ctx->request;
+
+    *out = NULL;
+    *last = 0;
+
+    ll = out;
+
+    for (q = ngx_queue_head(&stream->parts);
+         q != ngx_queue_sentinel(&stream->parts);
+         q = ngx_queue_next(q))
+    {
+        part = ngx_queue_data(q, ngx_http_rcache_stream_part_t, queue);
+
+        if (part->buf) {
+            continue;
+        }
+
+        if (part->payload.data == NULL) {
+            break;
+        }
+
+        if (stream->passed && part->n == 0) {
+            cl = ngx_http_rcache_gzip_piece(r->pool, &ctx->entry.coding, 0);
+            if (cl == NULL) {
+                return NGX_ERROR;
+            }
+
+            *ll = cl;
+            ll = &cl->next;
+        }
+
+        cl = ngx_chain_get_free_buf(r->pool, &stream->free);
+        if (cl == NULL) {
+            return NGX_ERROR;
+        }
+
+        b = cl->buf;
+
+        ngx_memzero(b, sizeof(ngx_buf_t));
+
+        b->pos = part->payload.data;
+        b->last = part->payload.data + part->payload.len;
+        b->start = b->pos;
+        b->end = b->last;
+        b->memory = 1;
+        b->tag = (ngx_buf_tag_t) &ngx_http_redis_proxy_cache_module;
+
+        part->buf = b;
+
+        *ll = cl;
+        ll = &cl->next;
+
+        if (part->n + 1 == stream->end) {
+
+            if (stream->passed) {
+                cl = ngx_http_rcache_gzip_piece(r->pool, &ctx->entry.coding,
+                                                1);
+                if (cl == NULL) {
+                    return NGX_ERROR;
+                }
+
+                *ll = cl;
+                ll = &cl->next;
+                b = cl->buf;
+            }
+
+            b->last_buf = (r == r->main) ? 1 : 0;
+            b->last_in_chain = 1;
+
+            *last = 1;
+        }
+    }
+
+    *ll = NULL;
+
+    return *out ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* is all that has been asked for with the filters? */
+
+static ngx_uint_t
+ngx_http_rcache_stream_sent(ngx_http_rcache_stream_t *stream)
+{
+    ngx_http_rcache_stream_part_t  *part;
+
+    if (ngx_queue_empty(&stream->parts)) {
+        return 1;
+    }
+
+    part = ngx_queue_data(ngx_queue_last(&stream->parts),
+                          ngx_http_rcache_stream_part_t, queue);
+
+    return part->buf != NULL;
+}
+
+
 static ngx_int_t
 ngx_http_rcache_stream_send(ngx_http_rcache_stream_t *stream,
-    ngx_http_rcache_stream_part_t *part)
+    ngx_chain_t *out, ngx_uint_t last)
 {
     ngx_int_t               rc;
-    ngx_buf_t              *b;
-    ngx_uint_t              last;
-    ngx_chain_t            *cl, *in, out;
+    ngx_chain_t            *cl;
     ngx_http_request_t     *r;
     ngx_http_rcache_ctx_t  *ctx;
 
     ctx = stream->ctx;
     r = ctx->request;
 
-    last = (part->n + 1 == stream->end);
-
-    in = &out;
-
-    cl = ngx_chain_get_free_buf(r->pool, &stream->free);
-    if (cl == NULL) {
-        return NGX_ERROR;
-    }
-
-    b = cl->buf;
-    ngx_free_chain(r->pool, cl);
-
-    ngx_memzero(b, sizeof(ngx_buf_t));
-
-    b->pos = part->payload.data;
-    b->last = part->payload.data + part->payload.len;
-    b->start = b->pos;
-    b->end = b->last;
-    b->memory = 1;
-    b->tag = (ngx_buf_tag_t) &ngx_http_redis_proxy_cache_module;
-
-    part->buf = b;
-
-    out.buf = b;
-    out.next = NULL;
-
-    if (stream->passed && part->n == 0) {
-        in = ngx_http_rcache_gzip_piece(r->pool, &ctx->entry.coding, 0);
-        if (in == NULL) {
-            return NGX_ERROR;
-        }
-
-        in->next = &out;
-    }
-
-    if (stream->passed && last) {
-        out.next = ngx_http_rcache_gzip_piece(r->pool, &ctx->entry.coding, 1);
-        if (out.next == NULL) {
-            return NGX_ERROR;
-        }
-
-        b = out.next->buf;
-    }
-
     if (last) {
-        b->last_buf = (r == r->main) ? 1 : 0;
-        b->last_in_chain = 1;
-
         ctx->state = NGX_HTTP_RCACHE_PASS;
         r->buffered &= ~NGX_HTTP_RCACHE_BUFFERED;
     }
 
-    rc = ngx_http_rcache_pass_body(r, ctx, in, last);
+    rc = ngx_http_rcache_pass_body(r, ctx, out, last);
+
+    /* the links are ours, those who keep a buffer have links of their own */
+
+    while (out) {
+        cl = out;
+        out = cl->next;
+        ngx_free_chain(r->pool, cl);
+    }
 
     if (last && ctx->instead) {
 
@@ -801,7 +893,7 @@ ngx_http_rcache_stream_send(ngx_http_rcache_stream_t *stream,
         ctx->discard = 1;
     }
 
-    return rc;
+    return (rc == NGX_ERROR) ? NGX_ERROR : NGX_OK;
 }
 
 
@@ -828,9 +920,7 @@ ngx_http_rcache_stream_consumed(ngx_http_rcache_stream_t *stream)
             stream->free = cl;
         }
 
-        ngx_queue_remove(&part->queue);
-        stream->nparts--;
-
+        ngx_http_rcache_stream_remove(part);
         ngx_http_rcache_stream_release(part);
     }
 
@@ -875,9 +965,7 @@ ngx_http_rcache_stream_lost(ngx_http_rcache_stream_t *stream, uint32_t n,
             break;
         }
 
-        ngx_queue_remove(&part->queue);
-        stream->nparts--;
-
+        ngx_http_rcache_stream_remove(part);
         ngx_http_rcache_stream_release(part);
     }
 
@@ -1020,12 +1108,23 @@ ngx_http_rcache_stream_discard(ngx_http_rcache_stream_t *stream)
         part = ngx_queue_data(ngx_queue_head(&stream->parts),
                               ngx_http_rcache_stream_part_t, queue);
 
-        ngx_queue_remove(&part->queue);
-
+        ngx_http_rcache_stream_remove(part);
         ngx_http_rcache_stream_release(part);
     }
+}
 
-    stream->nparts = 0;
+
+static void
+ngx_http_rcache_stream_remove(ngx_http_rcache_stream_part_t *part)
+{
+    ngx_http_rcache_stream_t  *stream;
+
+    stream = part->stream;
+
+    ngx_queue_remove(&part->queue);
+
+    stream->ahead -= rcache_segment_len(&stream->segments, stream->body_len,
+                                        part->n);
 }
 
 
