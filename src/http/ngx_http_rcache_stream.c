@@ -6,92 +6,22 @@
 
 /*
  * A body comes from Redis a segment at a time, and leaves for the client as
- * it comes.  A segment is asked for when one that was given to the filters
- * behind us has been consumed, so a client that reads slowly has no more than
- * two of them in memory.
- *
- * Before anything is said to the client Redis is asked whether all segments
- * are there, together with the first one: an entry that has lost one is none.
- * If one is lost after that, the rest is asked of the upstream; where that
- * cannot be, the client has to see that the response is not whole.
+ * it comes.  If a segment is lost when something has been said to the client,
+ * the rest is asked of the upstream; where that cannot be, the client has to
+ * see that the response is not whole.
  *
  * The request is kept by a bit of r->buffered, and it is ngx_http_writer()
  * that calls for more output, so a hit and a stored body behind a 304 or a
  * failure go the same way.
  *
- * What is compressed in Redis is decompressed when it comes; what cannot be is
- * as good as lost.  For a client that takes it as it is the segments are the
+ * For a client that takes what is compressed as it is the segments are the
  * inside of a gzip member, see rcache_coding.h.
  */
 
 
-#include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_stream.h"
 
 
-/* of the body in memory: a segment that is being sent, the next, a short end */
-
-#define ngx_http_rcache_stream_room(segments)                                 \
-    (2 * (uint64_t) (segments)->size + (segments)->size / 4)
-
-
-/* a segment; in the pool of its operation */
-
-typedef struct {
-    ngx_queue_t               queue;
-    ngx_http_rcache_stream_t *stream;
-    ngx_http_rcache_op_t     *op;
-    ngx_buf_t                *buf;        /* NULL: not sent yet */
-    rcache_str_t              payload;    /* no data: not there yet */
-    uint32_t                  n;
-} ngx_http_rcache_stream_part_t;
-
-
-struct ngx_http_rcache_stream_s {
-    ngx_http_rcache_ctx_t    *ctx;
-    rcache_segments_t         segments;
-    uint64_t                  body_len;
-
-    uint32_t                  next;       /* to be asked for */
-    uint32_t                  end;        /* behind the last one needed */
-    uint64_t                  last;       /* the byte behind that */
-
-    ngx_queue_t               parts;      /* in order */
-    uint64_t                  ahead;      /* bytes, of all of them */
-    ngx_chain_t              *free;
-    ngx_msec_t                renewed;
-
-    ngx_http_rcache_op_t     *exist;      /* being asked */
-    uint32_t                  expected;   /* its answer */
-    rcache_reason_e           reason;     /* why the probe fails */
-    rcache_reason_e           verdict;    /* what to go on with after it */
-
-    unsigned                  probing:1;
-    unsigned                  whole:1;    /* all that is needed is asked for */
-    unsigned                  started:1;
-    unsigned                  running:1;
-    unsigned                  failed:1;
-    unsigned                  lost:1;     /* "next" and all behind it */
-    unsigned                  resumed:1;  /* the upstream is asked for it */
-    unsigned                  ranged:1;   /* content_offset is set */
-    unsigned                  passed:1;   /* as it is kept, if compressed */
-};
-
-
-static ngx_http_rcache_stream_t *ngx_http_rcache_stream_create(
-    ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx);
-static void ngx_http_rcache_stream_range(ngx_http_request_t *r,
-    ngx_http_rcache_stream_t *stream);
-static rcache_reason_e ngx_http_rcache_stream_exist(
-    ngx_http_rcache_stream_t *stream);
-static void ngx_http_rcache_stream_existed(ngx_http_rcache_op_t *op,
-    ngx_http_rcache_reply_t *reply);
-static void ngx_http_rcache_stream_probed(ngx_http_rcache_stream_t *stream);
-static rcache_reason_e ngx_http_rcache_stream_ask(
-    ngx_http_rcache_stream_t *stream);
-static void ngx_http_rcache_stream_got(ngx_http_rcache_op_t *op,
-    ngx_http_rcache_reply_t *reply);
-static rcache_reason_e ngx_http_rcache_stream_take(
-    ngx_http_rcache_stream_part_t *part, ngx_http_rcache_reply_t *reply);
 static ngx_int_t ngx_http_rcache_stream_run(
     ngx_http_rcache_stream_t *stream);
 static ngx_int_t ngx_http_rcache_stream_more(
@@ -102,447 +32,10 @@ static ngx_uint_t ngx_http_rcache_stream_sent(
     ngx_http_rcache_stream_t *stream);
 static ngx_int_t ngx_http_rcache_stream_send(ngx_http_rcache_stream_t *stream,
     ngx_chain_t *out, ngx_uint_t last);
-static void ngx_http_rcache_stream_consumed(
-    ngx_http_rcache_stream_t *stream);
 static void ngx_http_rcache_stream_lost(ngx_http_rcache_stream_t *stream,
     uint32_t n, rcache_reason_e reason);
 static ngx_int_t ngx_http_rcache_stream_resume(
     ngx_http_rcache_stream_t *stream);
-static void ngx_http_rcache_stream_discard(ngx_http_rcache_stream_t *stream);
-static void ngx_http_rcache_stream_remove(
-    ngx_http_rcache_stream_part_t *part);
-static void ngx_http_rcache_stream_release(
-    ngx_http_rcache_stream_part_t *part);
-
-
-ngx_int_t
-ngx_http_rcache_stream_probe(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx, rcache_reason_e *reason)
-{
-    ngx_uint_t                 wanted;
-    ngx_http_rcache_stream_t  *stream;
-
-    ngx_http_rcache_stream_drop(ctx);
-
-    if (!(ctx->entry.flags & RCACHE_ENTRY_SEGMENTED)
-        || r->method == NGX_HTTP_HEAD)
-    {
-        return NGX_DECLINED;
-    }
-
-    stream = ngx_http_rcache_stream_create(r, ctx);
-
-    if (stream == NULL) {
-        *reason = RCACHE_REASON_NO_MEMORY;
-        return NGX_ERROR;
-    }
-
-    stream->verdict = *reason;
-    stream->probing = 1;
-
-    ngx_http_rcache_stream_range(r, stream);
-
-    /* a client that has conditions may need no body */
-
-    wanted = (stream->verdict == RCACHE_REASON_NONE
-              && !r->headers_in.if_none_match
-              && !r->headers_in.if_modified_since);
-
-    stream->whole = (wanted
-                     && ctx->zone->inactive == 0
-                     && stream->end == stream->segments.count
-                     && stream->body_len
-                        - (uint64_t) stream->next * stream->segments.size
-                        <= ngx_http_rcache_stream_room(&stream->segments));
-
-    *reason = stream->whole ? RCACHE_REASON_NONE
-                            : ngx_http_rcache_stream_exist(stream);
-
-    if (wanted && *reason == RCACHE_REASON_NONE) {
-        *reason = ngx_http_rcache_stream_ask(stream);
-    }
-
-    if (*reason != RCACHE_REASON_NONE) {
-        ngx_http_rcache_stream_drop(ctx);
-        return NGX_ERROR;
-    }
-
-    return NGX_AGAIN;
-}
-
-
-static ngx_http_rcache_stream_t *
-ngx_http_rcache_stream_create(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx)
-{
-    ngx_http_rcache_stream_t  *stream;
-
-    stream = ngx_pcalloc(r->pool, sizeof(ngx_http_rcache_stream_t));
-    if (stream == NULL) {
-        return NULL;
-    }
-
-    stream->ctx = ctx;
-    stream->segments = ctx->entry.segments;
-    stream->body_len = ctx->entry.body_len;
-    stream->last = stream->body_len;
-    stream->end = stream->segments.count;
-    stream->renewed = ngx_current_msec;
-    stream->passed = ngx_http_rcache_passes(r, &ctx->entry);
-
-    ngx_queue_init(&stream->parts);
-
-    ctx->stream = stream;
-
-    return stream;
-}
-
-
-/* the segments that a single range needs; several get the whole body */
-
-static void
-ngx_http_rcache_stream_range(ngx_http_request_t *r,
-    ngx_http_rcache_stream_t *stream)
-{
-    rcache_range_t   *range;
-    rcache_ranges_t   ranges;
-
-    stream->next = 0;
-    stream->end = stream->segments.count;
-    stream->last = stream->body_len;
-
-    if (r != r->main
-        || r->headers_in.range == NULL
-        || stream->passed
-        || stream->ctx->entry.status != NGX_HTTP_OK
-        || rcache_range_parse(&ranges, &r->headers_in.range->value)
-           != RCACHE_OK
-        || ranges.n != 1
-        || rcache_range_resolve(&ranges, stream->body_len) != RCACHE_OK)
-    {
-        return;
-    }
-
-    range = &ranges.range[0];
-
-    stream->next = (uint32_t) (range->start / stream->segments.size);
-    stream->end = (uint32_t) ((range->end - 1) / stream->segments.size) + 1;
-    stream->last = range->end;
-}
-
-
-static rcache_reason_e
-ngx_http_rcache_stream_exist(ngx_http_rcache_stream_t *stream)
-{
-    uint32_t                 first;
-    rcache_reason_e          reason;
-    ngx_http_rcache_op_t    *op;
-    ngx_http_rcache_zone_t  *zone;
-
-    zone = stream->ctx->zone;
-
-    if (zone->inactive) {
-
-        /* the lookup has given the entry more time, and it needs them all */
-
-        first = 0;
-        op = ngx_http_rcache_segments_life(&stream->ctx->redis_key,
-                                           &stream->segments, first, '+',
-                                           zone->inactive
-                                           + NGX_HTTP_RCACHE_SEGMENT_GRACE);
-    } else {
-        first = stream->next;
-        op = ngx_http_rcache_segments_exist(&stream->ctx->redis_key,
-                                            &stream->segments, first);
-    }
-
-    if (op == NULL) {
-        return RCACHE_REASON_NO_MEMORY;
-    }
-
-    op->handler = ngx_http_rcache_stream_existed;
-    op->data = stream;
-    op->replica = (zone->inactive == 0
-                   && ngx_http_rcache_from_replica(stream->ctx));
-
-    reason = ngx_http_rcache_zone_submit(zone, op);
-
-    if (reason == RCACHE_REASON_NONE) {
-        stream->exist = op;
-        stream->expected = stream->segments.count - first;
-    }
-
-    return reason;
-}
-
-
-static void
-ngx_http_rcache_stream_existed(ngx_http_rcache_op_t *op,
-    ngx_http_rcache_reply_t *reply)
-{
-    ngx_http_rcache_stream_t *stream = op->data;
-
-    stream->exist = NULL;
-
-    if (reply == NULL) {
-        stream->reason = ngx_http_rcache_op_reason(op);
-
-    } else if (reply->type != REDIS_REPLY_INTEGER) {
-        stream->reason = RCACHE_REASON_REDIS_ERROR;
-
-    } else if (reply->integer != (int64_t) stream->expected) {
-
-        if (op->away) {
-
-            /* another replica than that of the entry may be behind it */
-
-            stream->ctx->master = 1;
-            stream->reason = ngx_http_rcache_stream_exist(stream);
-
-            if (stream->reason == RCACHE_REASON_NONE) {
-                return;
-            }
-
-        } else {
-            stream->reason = RCACHE_REASON_SEGMENT;
-        }
-    }
-
-    ngx_http_rcache_stream_probed(stream);
-}
-
-
-/* one of two answers is there */
-
-static void
-ngx_http_rcache_stream_probed(ngx_http_rcache_stream_t *stream)
-{
-    ngx_queue_t                    *q;
-    rcache_reason_e                 reason;
-    ngx_http_rcache_ctx_t          *ctx;
-    ngx_http_rcache_stream_part_t  *part;
-
-    reason = stream->reason;
-
-    if (reason == RCACHE_REASON_NONE) {
-
-        if (stream->exist) {
-            return;
-        }
-
-        for (q = ngx_queue_head(&stream->parts);
-             q != ngx_queue_sentinel(&stream->parts);
-             q = ngx_queue_next(q))
-        {
-            part = ngx_queue_data(q, ngx_http_rcache_stream_part_t, queue);
-
-            if (part->payload.data == NULL) {
-                return;
-            }
-        }
-
-        reason = stream->verdict;
-        stream->probing = 0;
-
-        ngx_http_rcache_probed(stream->ctx, reason);
-
-        return;
-    }
-
-    ctx = stream->ctx;
-
-    ngx_http_rcache_stream_drop(ctx);
-    ngx_http_rcache_probed(ctx, reason);
-}
-
-
-static rcache_reason_e
-ngx_http_rcache_stream_ask(ngx_http_rcache_stream_t *stream)
-{
-    uint32_t                        size;
-    rcache_reason_e                 reason;
-    ngx_http_rcache_op_t           *op;
-    ngx_http_rcache_stream_part_t  *part;
-
-    while (!stream->lost && stream->next < stream->end) {
-
-        size = rcache_segment_len(&stream->segments, stream->body_len,
-                                  stream->next);
-
-        if (stream->ahead + size
-            > ngx_http_rcache_stream_room(&stream->segments))
-        {
-            break;
-        }
-
-        if (stream->probing && !stream->whole && stream->ahead) {
-
-            /* whether more than the first will be of use is not known yet */
-
-            break;
-        }
-
-        op = ngx_http_rcache_segments_get(&stream->ctx->redis_key,
-                                          &stream->segments, stream->next);
-        if (op == NULL) {
-            return RCACHE_REASON_NO_MEMORY;
-        }
-
-        part = ngx_pcalloc(op->pool, sizeof(ngx_http_rcache_stream_part_t));
-
-        if (part == NULL) {
-            ngx_http_rcache_op_free(op);
-            return RCACHE_REASON_NO_MEMORY;
-        }
-
-        part->stream = stream;
-        part->op = op;
-        part->n = stream->next;
-
-        op->handler = ngx_http_rcache_stream_got;
-        op->data = part;
-        op->replica = ngx_http_rcache_from_replica(stream->ctx);
-
-        reason = ngx_http_rcache_zone_submit(stream->ctx->zone, op);
-
-        if (reason != RCACHE_REASON_NONE) {
-            return reason;
-        }
-
-        ngx_queue_insert_tail(&stream->parts, &part->queue);
-
-        stream->ahead += size;
-        stream->next++;
-    }
-
-    return RCACHE_REASON_NONE;
-}
-
-
-static void
-ngx_http_rcache_stream_got(ngx_http_rcache_op_t *op,
-    ngx_http_rcache_reply_t *reply)
-{
-    ngx_http_rcache_stream_part_t *part = op->data;
-
-    rcache_reason_e            reason;
-    ngx_connection_t          *c;
-    ngx_http_request_t        *r;
-    ngx_http_rcache_stream_t  *stream;
-
-    stream = part->stream;
-
-    reason = reply ? ngx_http_rcache_stream_take(part, reply)
-                   : ngx_http_rcache_op_reason(op);
-
-    if (reason != RCACHE_REASON_NONE) {
-        ngx_http_rcache_stream_remove(part);
-
-    } else {
-        op->keep = 1;
-    }
-
-    if (stream->probing) {
-        stream->reason = reason;
-        ngx_http_rcache_stream_probed(stream);
-        return;
-    }
-
-    if (!stream->started) {
-
-        /* it has been decided to serve, and it comes to that in this turn */
-
-        if (reason != RCACHE_REASON_NONE) {
-            ngx_http_rcache_stream_lost(stream, part->n, reason);
-        }
-
-        return;
-    }
-
-    r = stream->ctx->request;
-    c = r->connection;
-
-    ngx_http_set_log_request(c->log, r);
-
-    if (reason != RCACHE_REASON_NONE) {
-        ngx_http_rcache_stream_lost(stream, part->n, reason);
-    }
-
-    if (ngx_http_rcache_stream_run(stream) == NGX_ERROR || stream->failed) {
-        c->error = 1;
-    }
-
-    /* ngx_http_writer() goes on, or ends it */
-
-    if (ngx_http_post_request(r, NULL) != NGX_OK) {
-        c->error = 1;
-    }
-
-    ngx_http_run_posted_requests(c);
-}
-
-
-static rcache_reason_e
-ngx_http_rcache_stream_take(ngx_http_rcache_stream_part_t *part,
-    ngx_http_rcache_reply_t *reply)
-{
-    size_t                     size;
-    rcache_reason_e            reason;
-    ngx_http_rcache_ctx_t     *ctx;
-    ngx_http_rcache_stream_t  *stream;
-
-    stream = part->stream;
-    ctx = stream->ctx;
-
-    if (reply->type == REDIS_REPLY_NIL) {
-        return RCACHE_REASON_SEGMENT;
-    }
-
-    if (reply->type != REDIS_REPLY_STRING) {
-        return RCACHE_REASON_REDIS_ERROR;
-    }
-
-    if (rcache_segment_decode(&part->payload, &stream->segments,
-                              stream->body_len, part->n, reply->str.data,
-                              reply->str.len, ctx->zone->secrets)
-        != RCACHE_OK)
-    {
-        part->payload.data = NULL;
-
-        ngx_http_rcache_zone_damaged(ctx->zone, &ctx->redis_key,
-                                     RCACHE_REASON_SEGMENT);
-        return RCACHE_REASON_SEGMENT;
-    }
-
-    if (stream->segments.coding == RCACHE_CODING_NONE) {
-        return RCACHE_REASON_NONE;
-    }
-
-    size = rcache_segment_len(&stream->segments, stream->body_len, part->n);
-
-    reason = ngx_http_rcache_decode_part(part->op->pool,
-                                         stream->segments.coding,
-                                         &part->payload, size, stream->passed);
-
-    if (reason == RCACHE_REASON_NONE) {
-
-        if (part->payload.data < reply->str.data
-            || part->payload.data >= reply->str.data + reply->str.len)
-        {
-            (void) ngx_pfree(part->op->pool, reply->str.data);
-        }
-
-        return RCACHE_REASON_NONE;
-    }
-
-    part->payload.data = NULL;
-
-    if (reason == RCACHE_REASON_SEGMENT) {
-        ngx_http_rcache_zone_damaged(ctx->zone, &ctx->redis_key, reason);
-    }
-
-    return reason;
-}
 
 
 void
@@ -671,6 +164,47 @@ ngx_http_rcache_stream_write(ngx_http_request_t *r,
     }
 
     return ngx_http_rcache_stream_run(ctx->stream);
+}
+
+
+void
+ngx_http_rcache_stream_came(ngx_http_rcache_stream_t *stream, uint32_t n,
+    rcache_reason_e reason)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    if (!stream->started) {
+
+        /* it has been decided to serve, and it comes to that in this turn */
+
+        if (reason != RCACHE_REASON_NONE) {
+            ngx_http_rcache_stream_lost(stream, n, reason);
+        }
+
+        return;
+    }
+
+    r = stream->ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (reason != RCACHE_REASON_NONE) {
+        ngx_http_rcache_stream_lost(stream, n, reason);
+    }
+
+    if (ngx_http_rcache_stream_run(stream) == NGX_ERROR || stream->failed) {
+        c->error = 1;
+    }
+
+    /* ngx_http_writer() goes on, or ends it */
+
+    if (ngx_http_post_request(r, NULL) != NGX_OK) {
+        c->error = 1;
+    }
+
+    ngx_http_run_posted_requests(c);
 }
 
 
@@ -897,49 +431,6 @@ ngx_http_rcache_stream_send(ngx_http_rcache_stream_t *stream,
 }
 
 
-static void
-ngx_http_rcache_stream_consumed(ngx_http_rcache_stream_t *stream)
-{
-    ngx_chain_t                    *cl;
-    ngx_http_rcache_op_t           *op;
-    ngx_http_rcache_stream_part_t  *part;
-
-    while (!ngx_queue_empty(&stream->parts)) {
-        part = ngx_queue_data(ngx_queue_head(&stream->parts),
-                              ngx_http_rcache_stream_part_t, queue);
-
-        if (part->buf == NULL || ngx_buf_size(part->buf) != 0) {
-            break;
-        }
-
-        cl = ngx_alloc_chain_link(stream->ctx->request->pool);
-
-        if (cl) {
-            cl->buf = part->buf;
-            cl->next = stream->free;
-            stream->free = cl;
-        }
-
-        ngx_http_rcache_stream_remove(part);
-        ngx_http_rcache_stream_release(part);
-    }
-
-    if (!stream->lost && stream->next < stream->end
-        && ngx_current_msec - stream->renewed > NGX_HTTP_RCACHE_SEGMENT_RENEW)
-    {
-        /* the entry may be gone, or another: what is left has to stay */
-
-        stream->renewed = ngx_current_msec;
-
-        op = ngx_http_rcache_segments_life(&stream->ctx->redis_key,
-                                           &stream->segments, stream->next,
-                                           '+', NGX_HTTP_RCACHE_SEGMENT_GRACE);
-
-        ngx_http_rcache_segments_send(stream->ctx->zone, op);
-    }
-}
-
-
 /*
  * The client has part of the response, or will have: segment n, and what is
  * behind it, has to come from elsewhere.
@@ -1096,47 +587,4 @@ ngx_http_rcache_stream_drop(ngx_http_rcache_ctx_t *ctx)
     }
 
     ngx_http_rcache_stream_discard(stream);
-}
-
-
-static void
-ngx_http_rcache_stream_discard(ngx_http_rcache_stream_t *stream)
-{
-    ngx_http_rcache_stream_part_t  *part;
-
-    while (!ngx_queue_empty(&stream->parts)) {
-        part = ngx_queue_data(ngx_queue_head(&stream->parts),
-                              ngx_http_rcache_stream_part_t, queue);
-
-        ngx_http_rcache_stream_remove(part);
-        ngx_http_rcache_stream_release(part);
-    }
-}
-
-
-static void
-ngx_http_rcache_stream_remove(ngx_http_rcache_stream_part_t *part)
-{
-    ngx_http_rcache_stream_t  *stream;
-
-    stream = part->stream;
-
-    ngx_queue_remove(&part->queue);
-
-    stream->ahead -= rcache_segment_len(&stream->segments, stream->body_len,
-                                        part->n);
-}
-
-
-/* an operation that has been answered is ours, one that has not is not */
-
-static void
-ngx_http_rcache_stream_release(ngx_http_rcache_stream_part_t *part)
-{
-    if (part->payload.data) {
-        ngx_http_rcache_op_free(part->op);
-
-    } else {
-        ngx_http_rcache_op_detach(part->op);
-    }
 }
