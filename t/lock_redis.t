@@ -24,7 +24,7 @@ my $origin = $t->throng(\&origin);
 
 my $conf = <<'CONF';
     redis_proxy_cache_zone          api:1m server=redis://127.0.0.1:%%REDIS%%
-                                    connect_timeout=500ms timeout=500ms;
+                                    connect_timeout=500ms timeout=2s;
     redis_proxy_cache_zone          long:1m server=redis://127.0.0.1:%%REDIS%%
                                     connect_timeout=30s timeout=30s;
     redis_proxy_cache_budget        30s;
