@@ -41,6 +41,15 @@ sub budget {
 }
 
 
+# the transport makes a difference to large bodies only
+
+sub of {
+    my ($size, $to) = @_;
+
+    return $size == 262144 && $to eq 'srcache-redis2' ? 'module-unix' : ();
+}
+
+
 for ([1024, '1 KiB', 0.62], [16384, '16 KiB', 0.62],
      [262144, '256 KiB', 0.5])
 {
@@ -48,9 +57,12 @@ for ([1024, '1 KiB', 0.62], [16384, '16 KiB', 0.62],
 
     for my $to (@of_srcache) {
         budget("hit, $words, to $to->[1]", ['hot', $size, 64], 'cpu',
-               $to->[0], $limit);
+               $to->[0], $limit, of($size, $to->[0]));
     }
 }
+
+budget('hit, 256 KiB, to srcache, redis2, TCP', ['hot', 262144, 64], 'cpu',
+       'srcache-redis2-tcp', 0.5, 'module-tcp');
 
 budget('hit, 1 KiB, to proxy_cache', ['hot', 1024, 64], 'cpu',
        'proxy_cache', 0.66);
@@ -65,9 +77,12 @@ for ([1024, '1 KiB', 0.4], [262144, '256 KiB', 0.9]) {
 
     for my $to (@with_redis) {
         budget("hit, $words, CPU of Redis, to $to->[1]", ['hot', $size, 64],
-               'backend', $to->[0], $limit);
+               'backend', $to->[0], $limit, of($size, $to->[0]));
     }
 }
+
+budget('hit, 256 KiB, CPU of Redis, to srcache, redis2, TCP',
+       ['hot', 262144, 64], 'backend', 'srcache-redis2-tcp', 0.9, 'module-tcp');
 
 budget('hit, 1 KiB, 1 connection, p50, to proxy_cache', ['hot', 1024, 1],
        'p50', 'proxy_cache', 1.05);

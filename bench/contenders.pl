@@ -241,7 +241,7 @@ EOC
         name     => 'srcache-redis2-tcp',
         title    => 'srcache + redis2, TCP',
         backend  => 'redis-tcp',
-        extra    => 1,
+        size     => 262144,
     ),
 
     srcache(
