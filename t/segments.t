@@ -20,7 +20,8 @@ my $origin = $t->origin(\&origin);
 
 my $nginx = $t->nginx(<<'CONF');
     redis_proxy_cache_zone          api:1m server=%%REDIS%%
-                                    connect_timeout=30s timeout=30s;
+                                    connect_timeout=30s timeout=30s
+                                    slow=off;
     redis_proxy_cache_budget        30s;
     redis_proxy_cache_max_size      200m;
 
