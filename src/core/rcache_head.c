@@ -8,6 +8,7 @@
 
 
 static u_char *rcache_head_line(u_char *p, u_char *last);
+static u_char *rcache_head_stop(u_char *p, u_char *last);
 
 
 int
@@ -125,15 +126,25 @@ rcache_head_next(rcache_head_t *h, rcache_str_t *name, rcache_str_t *value)
 }
 
 
+/* the end of the line, before its CRLF; NULL if there is none */
+
+static u_char *
+rcache_head_line(u_char *p, u_char *last)
+{
+    p = rcache_head_stop(p, last);
+
+    return (last - p >= 2 && p[0] == '\r' && p[1] == '\n') ? p : NULL;
+}
+
+
 /*
- * The end of the line, before its CRLF; NULL if there is none, or another
- * CR, LF or NUL before it.  Lines are short and this runs for each of them
- * on each hit, hence eight bytes at a time: the expression is not zero if,
+ * The first CR, LF or NUL, or last.  Lines are short and this runs for each of
+ * them on each hit, hence eight bytes at a time: the expression is not zero if,
  * and only if, one of them is below 0x10.
  */
 
 static u_char *
-rcache_head_line(u_char *p, u_char *last)
+rcache_head_stop(u_char *p, u_char *last)
 {
     uint64_t  w;
 
@@ -155,26 +166,13 @@ rcache_head_line(u_char *p, u_char *last)
             p++;
         }
 
-        if (p == last) {
-            return NULL;
+        if (p == last || *p == '\r' || *p == '\n' || *p == '\0') {
+            return p;
         }
 
-        switch (*p) {
+        /* a tab, or another control byte; RFC 9110, 5.5 lets it pass */
 
-        case '\r':
-            return (last - p >= 2 && p[1] == '\n') ? p : NULL;
-
-        case '\n':
-        case '\0':
-            return NULL;
-
-        default:
-
-            /* a tab, or another control byte; RFC 9110, 5.5 lets it pass */
-
-            p++;
-            break;
-        }
+        p++;
     }
 }
 
@@ -182,9 +180,8 @@ rcache_head_line(u_char *p, u_char *last)
 int
 rcache_head_valid(const rcache_str_t *name, const rcache_str_t *value)
 {
-    size_t         i;
-    uint64_t       w;
-    const u_char  *p, *last;
+    size_t   i;
+    u_char  *last;
 
     if (name->len == 0) {
         return 0;
@@ -201,35 +198,7 @@ rcache_head_valid(const rcache_str_t *name, const rcache_str_t *value)
         return 1;
     }
 
-    p = value->data;
-    last = p + value->len;
+    last = value->data + value->len;
 
-    /* as in rcache_head_line() */
-
-    for ( ;; ) {
-
-        while (last - p >= 8) {
-            memcpy(&w, p, 8);
-
-            if ((w - 0x1010101010101010) & ~w & 0x8080808080808080) {
-                break;
-            }
-
-            p += 8;
-        }
-
-        while (p < last && *p >= 0x10) {
-            p++;
-        }
-
-        if (p == last) {
-            return 1;
-        }
-
-        if (*p == '\n' || *p == '\r' || *p == '\0') {
-            return 0;
-        }
-
-        p++;
-    }
+    return rcache_head_stop(value->data, last) == last;
 }

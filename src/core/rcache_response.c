@@ -14,10 +14,6 @@
 
 #define RCACHE_TIME_MAX  ((int64_t) 1 << 53)
 
-/* a set of lengths below 32 */
-
-#define rcache_length(s)  ((uint32_t) 1 << (sizeof(s) - 1))
-
 
 static int rcache_response_target(rcache_response_t *resp,
     const rcache_str_t *name, const rcache_str_t *value);
@@ -34,41 +30,37 @@ static const rcache_str_t  rcache_response_cdn =
 /*
  * RFC 9110, 7.6.1: hop-by-hop.  RFC 9111, 3.1: what a proxy authenticates
  * with.  Age and Content-Length are made anew for each response that is
- * served.
+ * served.  Shorter than 32 bytes, all of them.
  */
 
+#define RCACHE_RESPONSE_DROPPED(X)                                            \
+    X("Age")                                                                  \
+    X("Connection")                                                           \
+    X("Content-Length")                                                       \
+    X("Keep-Alive")                                                           \
+    X("Proxy-Authenticate")                                                   \
+    X("Proxy-Authentication-Info")                                            \
+    X("Proxy-Authorization")                                                  \
+    X("Proxy-Connection")                                                     \
+    X("TE")                                                                   \
+    X("Trailer")                                                              \
+    X("Transfer-Encoding")                                                    \
+    X("Upgrade")
+
+#define RCACHE_RESPONSE_STRING(name)  rcache_string(name),
+#define RCACHE_RESPONSE_LENGTH(name)  | (uint32_t) 1 << (sizeof(name) - 1)
+
+
 static const rcache_str_t  rcache_response_dropped[] = {
-    rcache_string("Age"),
-    rcache_string("Connection"),
-    rcache_string("Content-Length"),
-    rcache_string("Keep-Alive"),
-    rcache_string("Proxy-Authenticate"),
-    rcache_string("Proxy-Authentication-Info"),
-    rcache_string("Proxy-Authorization"),
-    rcache_string("Proxy-Connection"),
-    rcache_string("TE"),
-    rcache_string("Trailer"),
-    rcache_string("Transfer-Encoding"),
-    rcache_string("Upgrade"),
+    RCACHE_RESPONSE_DROPPED(RCACHE_RESPONSE_STRING)
     { 0, NULL }
 };
 
 
-/* their lengths: mostly these tell */
+/* a bit for each of their lengths: mostly these tell */
 
 static const uint32_t  rcache_response_lengths =
-    rcache_length("Age")
-    | rcache_length("Connection")
-    | rcache_length("Content-Length")
-    | rcache_length("Keep-Alive")
-    | rcache_length("Proxy-Authenticate")
-    | rcache_length("Proxy-Authentication-Info")
-    | rcache_length("Proxy-Authorization")
-    | rcache_length("Proxy-Connection")
-    | rcache_length("TE")
-    | rcache_length("Trailer")
-    | rcache_length("Transfer-Encoding")
-    | rcache_length("Upgrade");
+    0 RCACHE_RESPONSE_DROPPED(RCACHE_RESPONSE_LENGTH);
 
 
 void

@@ -523,9 +523,7 @@ ngx_http_rcache_count_expect(ngx_http_rcache_write_t *write,
     }
 
     write->counts = ctx->counts;
-    write->hash = (key->data == ctx->redis_key.data)
-                  ? ngx_http_rcache_hash(ctx, &ctx->redis_key)
-                  : rcache_sum(key->data, key->len);
+    write->hash = ngx_http_rcache_hash(ctx, key);
     write->expected = ttl;
 }
 

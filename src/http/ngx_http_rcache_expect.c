@@ -216,7 +216,7 @@ ngx_http_rcache_futile_place(ngx_http_rcache_ctx_t *ctx)
 uint64_t
 ngx_http_rcache_hash(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
 {
-    if (key != &ctx->redis_key) {
+    if (key->data != ctx->redis_key.data) {
         return rcache_sum(key->data, key->len);
     }
 
