@@ -2,7 +2,8 @@
 
 # Several bodies are on their way to a Redis that has stopped taking any.
 # There is room for so many bytes; if each of them gave up when it finds none,
-# none would be stored.  So those give up that began last, and no client waits.
+# none would be stored.  So the later one began the less it takes to make it
+# give up, and no client waits.
 
 use strict;
 use warnings;
@@ -53,10 +54,12 @@ $redis->cmd('CLIENT', 'PAUSE', 60000, 'WRITE');
 say_more('/first', 12 * $k);
 say_more('/second', 28 * $k);
 
-# beyond three quarters of the room
+# beyond half of the room, for the last; three quarters, for the one in the
+# middle; the first one has room left
 
 say_more('/third', 28 * $k);
 say_more('/first', 28 * $k);
+say_more('/second', 40 * $k);
 
 $redis->cmd('CLIENT', 'UNPAUSE');
 

@@ -12,12 +12,13 @@
  * waits for it.
  *
  * When much is on its way the rest of the body is left for the next turn; and
- * with half of a limit on its way the upstream is not read from until Redis has
+ * before a limit is reached the upstream is not read from until Redis has
  * caught up, for as long as the request's budget lasts: see
  * ngx_http_rcache_throttle.c.
  *
- * If all of them together are too much for Redis, and each gave up when it
- * finds no room, none would be stored.  So those give up that began last.
+ * If all of them together are too much for Redis, and each waited and gave up
+ * as the others do, none would be stored.  So the later one began the less it
+ * takes to make it wait, and give up: as many are left as Redis can take.
  *
  * A segment may be compressed before it leaves.  That takes a worker longer
  * than all else that is done with it, so behind it others have a turn.
@@ -51,6 +52,7 @@ struct ngx_http_rcache_upload_s {
     size_t                     in_flight;   /* bytes */
     size_t                     limit;
     size_t                     limit_all;
+    ngx_uint_t                 number;      /* as they began */
     ngx_uint_t                 pending;     /* operations */
     ngx_msec_t                 renewed;
 
@@ -82,9 +84,9 @@ static rcache_reason_e ngx_http_rcache_upload_next(
     ngx_http_rcache_upload_t *upload, size_t size);
 static rcache_reason_e ngx_http_rcache_upload_send(
     ngx_http_rcache_upload_t *upload, ngx_uint_t last);
-static ngx_int_t ngx_http_rcache_upload_make_room(
+static size_t ngx_http_rcache_upload_behind(ngx_http_rcache_upload_t *upload);
+static ngx_uint_t ngx_http_rcache_upload_crowded(
     ngx_http_rcache_upload_t *upload);
-static void ngx_http_rcache_upload_leave(ngx_http_rcache_upload_t *upload);
 static ngx_buf_t *ngx_http_rcache_upload_encode(
     ngx_http_rcache_upload_t *upload, ngx_http_rcache_op_t *op, ngx_buf_t *b);
 static rcache_reason_e ngx_http_rcache_upload_submit(
@@ -95,6 +97,9 @@ static ngx_int_t ngx_http_rcache_upload_command(
 static void ngx_http_rcache_upload_done(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
 static void ngx_http_rcache_upload_free(ngx_http_rcache_upload_t *upload);
+
+
+static ngx_uint_t  ngx_http_rcache_upload_number;
 
 
 ngx_http_rcache_upload_t *
@@ -145,8 +150,11 @@ ngx_http_rcache_upload_create(ngx_http_request_t *r,
     upload->min_length = min_length;
     upload->dry = (ctx->dry != NULL);
 
+    upload->number = ngx_http_rcache_upload_number++;
+
     if (!upload->dry) {
         ngx_queue_insert_tail(&upload->zone->uploads, &upload->queue);
+        ngx_http_rcache_redis_bulk(upload->zone->redis, 1);
     }
 
     return upload;
@@ -247,9 +255,8 @@ ngx_http_rcache_upload_send(ngx_http_rcache_upload_t *upload, ngx_uint_t last)
 
     if (!upload->dry
         && (upload->in_flight + size > upload->limit
-            || upload->zone->in_flight + size > upload->limit_all
-            || (upload->zone->in_flight + size > upload->limit_all / 4 * 3
-                && ngx_http_rcache_upload_make_room(upload) != NGX_OK)))
+            || upload->zone->in_flight + size
+               > upload->limit_all - ngx_http_rcache_upload_behind(upload)))
     {
         return RCACHE_REASON_SLOW;
     }
@@ -421,46 +428,41 @@ ngx_http_rcache_upload_submit(ngx_http_rcache_upload_t *upload,
 }
 
 
-/* one that began last gives up; NGX_DECLINED: it is this one */
+/* bytes: 0 for the one that began first, half of the limit for the last */
 
-static ngx_int_t
-ngx_http_rcache_upload_make_room(ngx_http_rcache_upload_t *upload)
+static size_t
+ngx_http_rcache_upload_behind(ngx_http_rcache_upload_t *upload)
 {
     ngx_queue_t               *uploads;
-    ngx_http_rcache_upload_t  *last;
+    ngx_http_rcache_upload_t  *first, *last;
+
+    if (upload->dry || upload->closed) {
+        return 0;
+    }
 
     uploads = &upload->zone->uploads;
 
-    if (ngx_queue_head(uploads) == ngx_queue_last(uploads)) {
-        return NGX_OK;
-    }
-
+    first = ngx_queue_data(ngx_queue_head(uploads), ngx_http_rcache_upload_t,
+                           queue);
     last = ngx_queue_data(ngx_queue_last(uploads), ngx_http_rcache_upload_t,
                           queue);
 
-    if (last == upload) {
-        return NGX_DECLINED;
+    if (upload->number <= first->number) {
+        return 0;
     }
 
-    last->failed = RCACHE_REASON_SLOW;
-
-    ngx_http_rcache_upload_leave(last);
-
-    if (last->throttle) {
-        ngx_http_rcache_throttle_resume(last->throttle);
-    }
-
-    return NGX_OK;
+    return upload->limit_all / 2 * (upload->number - first->number)
+           / (last->number - first->number);
 }
 
 
-static void
-ngx_http_rcache_upload_leave(ngx_http_rcache_upload_t *upload)
+/* a quarter of the limit before this one gives up, its next segment waits */
+
+static ngx_uint_t
+ngx_http_rcache_upload_crowded(ngx_http_rcache_upload_t *upload)
 {
-    if (upload->queue.next) {
-        ngx_queue_remove(&upload->queue);
-        upload->queue.next = NULL;
-    }
+    return upload->zone->in_flight
+           > upload->limit_all / 4 * 3 - ngx_http_rcache_upload_behind(upload);
 }
 
 
@@ -526,7 +528,7 @@ ngx_http_rcache_upload_done(ngx_http_rcache_op_t *op,
     if (upload->throttle
         && (upload->in_flight == 0
             || (upload->in_flight <= upload->limit / 4
-                && upload->zone->in_flight <= upload->limit_all / 2)
+                && !ngx_http_rcache_upload_crowded(upload))
             || upload->failed != RCACHE_REASON_NONE))
     {
         ngx_http_rcache_throttle_resume(upload->throttle);
@@ -582,14 +584,17 @@ ngx_uint_t
 ngx_http_rcache_upload_full(ngx_http_rcache_upload_t *upload)
 {
     return upload->in_flight > upload->limit / 2
-           || upload->zone->in_flight > upload->limit_all / 2;
+           || ngx_http_rcache_upload_crowded(upload);
 }
 
 
 void
 ngx_http_rcache_upload_close(ngx_http_rcache_upload_t *upload)
 {
-    ngx_http_rcache_upload_leave(upload);
+    if (!upload->dry) {
+        ngx_queue_remove(&upload->queue);
+        ngx_http_rcache_redis_bulk(upload->zone->redis, -1);
+    }
 
     if (upload->op) {
         ngx_http_rcache_op_free(upload->op);

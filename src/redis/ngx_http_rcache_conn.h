@@ -40,6 +40,10 @@
 #define NGX_HTTP_RCACHE_TURN         (1024 * 1024)
 #define NGX_HTTP_RCACHE_TURN_BULK    32768
 
+/* large bodies that share this; of more, all that arrives in a turn leaves in
+   it, or it would pile up until none of them is stored */
+#define NGX_HTTP_RCACHE_BULK_FEW     4
+
 /* of "<host>:<port>", in bytes */
 #define NGX_HTTP_RCACHE_NODE_NAME    128
 
@@ -280,6 +284,8 @@ struct ngx_http_rcache_redis_s {
     ngx_http_rcache_replica_t     *replica;    /* NULL: the master answers
                                                   all */
     ngx_http_rcache_push_t         push;
+
+    ngx_uint_t                     bulk;       /* large bodies being stored */
 
     ngx_event_t                    renew;      /* to ask for names again */
     ngx_event_t                    leave;      /* lanes are to be left */

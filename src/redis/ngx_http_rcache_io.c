@@ -15,6 +15,7 @@
 
 
 static ngx_int_t ngx_http_rcache_conn_flush(ngx_http_rcache_conn_t *conn);
+static size_t ngx_http_rcache_conn_turn(ngx_http_rcache_conn_t *conn);
 static ssize_t ngx_http_rcache_conn_recv(ngx_http_rcache_conn_t *conn);
 #if (NGX_SSL)
 static ssize_t ngx_http_rcache_conn_recv_tls(ngx_http_rcache_conn_t *conn,
@@ -90,7 +91,7 @@ ngx_http_rcache_conn_flush(ngx_http_rcache_conn_t *conn)
     /* what is buffered has been taken by TLS, but not by the socket */
 
     if (conn->out || c->buffered) {
-        cl = c->send_chain(c, conn->out, conn->turn);
+        cl = c->send_chain(c, conn->out, ngx_http_rcache_conn_turn(conn));
 
         if (cl == NULL && c->buffered) {
             cl = c->send_chain(c, NULL, 0);
@@ -146,6 +147,23 @@ ngx_http_rcache_conn_flush(ngx_http_rcache_conn_t *conn)
 }
 
 
+/* bytes: a few share one, of more each has its own */
+
+static size_t
+ngx_http_rcache_conn_turn(ngx_http_rcache_conn_t *conn)
+{
+    ngx_uint_t  n;
+
+    n = conn->redis->bulk;
+
+    if (n <= NGX_HTTP_RCACHE_BULK_FEW) {
+        return conn->turn;
+    }
+
+    return ngx_max(conn->turn, n * NGX_HTTP_RCACHE_TURN_BULK);
+}
+
+
 void
 ngx_http_rcache_conn_read(ngx_http_rcache_conn_t *conn)
 {
@@ -161,7 +179,7 @@ ngx_http_rcache_conn_read(ngx_http_rcache_conn_t *conn)
 
     while (rev->ready) {
 
-        if (total >= conn->turn) {
+        if (total >= ngx_http_rcache_conn_turn(conn)) {
             ngx_post_event(rev, &ngx_posted_next_events);
             return;
         }

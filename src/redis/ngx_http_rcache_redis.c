@@ -281,6 +281,13 @@ ngx_http_rcache_redis_masters(ngx_http_rcache_redis_t *redis)
 
 
 void
+ngx_http_rcache_redis_bulk(ngx_http_rcache_redis_t *redis, ngx_int_t n)
+{
+    redis->bulk += n;
+}
+
+
+void
 ngx_http_rcache_redis_flush(ngx_http_rcache_redis_t *redis,
     ngx_http_rcache_lane_e lane)
 {

@@ -416,6 +416,13 @@ void ngx_http_rcache_redis_flush(ngx_http_rcache_redis_t *redis,
     ngx_http_rcache_lane_e lane);
 
 /*
+ * n more large bodies are stored from now on, or, if negative, fewer: the
+ * more there are, the more the lane of segments moves in a turn.
+ */
+
+void ngx_http_rcache_redis_bulk(ngx_http_rcache_redis_t *redis, ngx_int_t n);
+
+/*
  * The one who waits goes away: the handler will not be called.  The command
  * may still be executed.  Only between submit and the handler's call.
  */
