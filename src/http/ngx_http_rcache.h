@@ -1136,6 +1136,7 @@ ngx_http_rcache_capture_t *ngx_http_rcache_capture_create(
 rcache_reason_e ngx_http_rcache_capture_append(
     ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx,
     ngx_chain_t *in);
+ngx_uint_t ngx_http_rcache_capture_begun(ngx_http_rcache_capture_t *capture);
 ngx_uint_t ngx_http_rcache_capture_complete(
     ngx_http_rcache_capture_t *capture);
 ngx_uint_t ngx_http_rcache_capture_full(ngx_http_rcache_capture_t *capture);

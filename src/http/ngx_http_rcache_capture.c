@@ -587,6 +587,13 @@ ngx_http_rcache_capture_add(ngx_http_rcache_capture_t *capture, size_t size)
 }
 
 
+ngx_uint_t
+ngx_http_rcache_capture_begun(ngx_http_rcache_capture_t *capture)
+{
+    return capture->size != 0;
+}
+
+
 /* all of the body is there, as Content-Length says */
 
 ngx_uint_t

@@ -15,6 +15,9 @@
  * A piece is a buffer of our own, with which the filters behind us go on; the
  * one that nginx gave has its end with the last of them.  What waits is busy,
  * for nginx, so that it is neither used again nor freed.
+ *
+ * Of what comes first, in memory, the client gets one buffer before the rest
+ * of it is copied.
  */
 
 
@@ -39,7 +42,8 @@ struct ngx_http_rcache_pieces_s {
 };
 
 
-static ngx_uint_t ngx_http_rcache_pieces_long(ngx_chain_t *in);
+static ngx_uint_t ngx_http_rcache_pieces_long(ngx_chain_t *in,
+    ngx_uint_t memory);
 static ngx_int_t ngx_http_rcache_pieces_create(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_pieces_handler(ngx_event_t *ev);
@@ -53,14 +57,29 @@ ngx_int_t
 ngx_http_rcache_pieces_body(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     ngx_chain_t *in)
 {
+    ngx_chain_t                first;
     ngx_http_rcache_pieces_t  *pieces;
 
     pieces = ctx->pieces;
 
     if ((pieces == NULL || pieces->rest == NULL)
-        && !ngx_http_rcache_pieces_long(in))
+        && !ngx_http_rcache_pieces_long(in, 0))
     {
-        return ngx_http_rcache_capture_body(r, ctx, in);
+        if (ngx_http_rcache_capture_begun(ctx->capture)
+            || in->next == NULL
+            || !ngx_http_rcache_pieces_long(in, 1))
+        {
+            return ngx_http_rcache_capture_body(r, ctx, in);
+        }
+
+        first.buf = in->buf;
+        first.next = NULL;
+
+        if (ngx_http_rcache_capture_body(r, ctx, &first) == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_rcache_take_body(r, ctx, in->next);
     }
 
     if (pieces == NULL) {
@@ -93,8 +112,10 @@ ngx_http_rcache_pieces_body(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
 }
 
 
+/* of what is in memory, or of what is not */
+
 static ngx_uint_t
-ngx_http_rcache_pieces_long(ngx_chain_t *in)
+ngx_http_rcache_pieces_long(ngx_chain_t *in, ngx_uint_t memory)
 {
     off_t  size;
 
@@ -102,7 +123,7 @@ ngx_http_rcache_pieces_long(ngx_chain_t *in)
 
     for ( /* void */ ; in; in = in->next) {
 
-        if (!ngx_buf_in_memory(in->buf)) {
+        if ((ngx_buf_in_memory(in->buf) != 0) == memory) {
             size += ngx_buf_size(in->buf);
         }
     }
