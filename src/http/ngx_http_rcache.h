@@ -271,6 +271,8 @@ typedef struct {
     ngx_http_rcache_flight_t      *flight;   /* that it completes, or NULL */
     ngx_chain_t                   *payload;  /* for those who wait there */
     size_t                         size;
+    ngx_http_rcache_op_t          *stage;    /* that the payload is in; NULL:
+                                                in that of this command */
     ngx_http_rcache_upload_t      *upload;   /* of the entry, or NULL */
     ngx_str_t                      base;     /* of a replaced one's segments */
 
@@ -281,6 +283,9 @@ typedef struct {
 
     uint64_t                       near[2];  /* hashes of keys that it writes */
     ngx_uint_t                     nnear;
+
+    unsigned                       answered:1; /* the stage is */
+    unsigned                       staged:1; /* and it has the payload */
 } ngx_http_rcache_write_t;
 
 
@@ -844,6 +849,8 @@ typedef struct {
     size_t                         size;     /* of the payload */
     size_t                         offset;   /* what is kept of the entry */
     int64_t                        ttl;
+    ngx_str_t                      stage;    /* where the payload is already;
+                                                empty: it goes along */
 
     ngx_str_t                      base;     /* of the keys of segments */
     rcache_segments_t             *segments; /* NULL: none */
@@ -864,6 +871,8 @@ ngx_int_t ngx_http_rcache_renew_command(ngx_http_rcache_op_t *op,
 ngx_int_t ngx_http_rcache_leave_command(ngx_http_rcache_op_t *op,
     ngx_str_t *lock, ngx_str_t *token, u_char mark, ngx_msec_t keep);
 ngx_int_t ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_store_t *store);
+ngx_int_t ngx_http_rcache_stage_command(ngx_http_rcache_op_t *op,
     ngx_http_rcache_store_t *store);
 ngx_int_t ngx_http_rcache_void_command(ngx_http_rcache_op_t *op,
     ngx_str_t *key, ngx_str_t *lock, ngx_msec_t time);

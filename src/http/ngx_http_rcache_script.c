@@ -92,6 +92,9 @@ static ngx_str_t  ngx_http_rcache_script_leave = ngx_string(
  * The last KEYS may be segments of the body; then ARGV goes on with how many,
  * and their TTL.  -1: one of them is gone.  If the entry that was there has
  * segments of its own, the answer is the beginning of that.
+ *
+ * A payload that has been staged is the last of KEYS, as a segment would be,
+ * and empty in ARGV.
  */
 
 static ngx_str_t  ngx_http_rcache_script_store = ngx_string(
@@ -112,7 +115,8 @@ static ngx_str_t  ngx_http_rcache_script_store = ngx_string(
       "if redis.call('PEXPIRE',KEYS[i],ARGV[10])==0 then return -1 end "
     "end "
     NGX_HTTP_RCACHE_SCRIPT_OLD
-    "redis.call('SET',KEYS[1],v,'PX',ARGV[3]) "
+    "if v=='' then redis.call('RENAME',KEYS[#KEYS],KEYS[1]) "
+    "else redis.call('SET',KEYS[1],v,'PX',ARGV[3]) end "
     "if m then redis.call('SET',m,ARGV[7],'PX',ARGV[8]) end "
     "if l then "
       "redis.call('DEL',KEYS[2]) redis.pcall('PUBLISH',KEYS[2],'+') "
@@ -134,6 +138,25 @@ static ngx_str_t  ngx_http_rcache_script_add = ngx_string(
       "return 0 "
     "end "
     "redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) "
+    "if l then "
+      "redis.call('DEL',KEYS[2]) redis.pcall('PUBLISH',KEYS[2],'+') "
+    "end "
+    "return 1"
+);
+
+
+/*
+ * The same, of a payload that has been staged.  KEYS: entry, lock, stage.
+ * ARGV: token, TTL in ms.  -1: it is gone.
+ */
+
+static ngx_str_t  ngx_http_rcache_script_move = ngx_string(
+    "local l=redis.call('GET',KEYS[2]) "
+    "if l~=ARGV[1] and (l or redis.call('EXISTS',KEYS[1])==1) then "
+      "return 0 "
+    "end "
+    "if redis.call('PEXPIRE',KEYS[3],ARGV[2])==0 then return -1 end "
+    "redis.call('RENAME',KEYS[3],KEYS[1]) "
     "if l then "
       "redis.call('DEL',KEYS[2]) redis.pcall('PUBLISH',KEYS[2],'+') "
     "end "
@@ -248,9 +271,9 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
     u_char      ttl[NGX_INT64_LEN], offset[NGX_SIZE_T_LEN];
     u_char      marker_ttl[NGX_INT64_LEN], segments_ttl[NGX_INT64_LEN];
     u_char      keys[NGX_INT_T_LEN], segments[NGX_INT_T_LEN];
-    uint32_t    nsegments;
+    uint32_t    nsegments, last;
     ngx_int_t   rc;
-    ngx_str_t   args[16], *argv, *arg;
+    ngx_str_t   args[18], *argv, *arg;
     ngx_uint_t  marker;
     ngx_pool_t *pool;
 
@@ -259,6 +282,7 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
 
     marker = (store->marker.len != 0);
     nsegments = store->segments ? store->segments->count : 0;
+    last = store->stage.len ? 1 : nsegments;
 
     if (store->seen.len == 0
         && store->offset == 0
@@ -292,7 +316,7 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
     *arg++ = ngx_http_rcache_script_store;
 
     arg->data = keys;
-    arg->len = ngx_sprintf(keys, "%uD", nsegments + (marker ? 3 : 2)) - keys;
+    arg->len = ngx_sprintf(keys, "%uD", last + (marker ? 3 : 2)) - keys;
     arg++;
 
     *arg++ = store->key;
@@ -309,6 +333,9 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
             ngx_destroy_pool(pool);
             return NGX_ERROR;
         }
+
+    } else if (last) {
+        *arg++ = store->stage;
     }
 
     *arg++ = store->token;
@@ -319,7 +346,7 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
     arg++;
 
     arg->data = NULL;
-    arg->len = store->size;
+    arg->len = store->stage.len ? 0 : store->size;
     arg++;
 
     arg->data = offset;
@@ -336,7 +363,7 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
         arg++;
     }
 
-    if (nsegments && !marker) {
+    if (last && !marker) {
         ngx_str_null(arg);
         arg++;
         ngx_str_null(arg);
@@ -345,14 +372,16 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
         arg++;
     }
 
-    if (nsegments) {
+    if (last) {
         arg->data = segments;
-        arg->len = ngx_sprintf(segments, "%uD", nsegments) - segments;
+        arg->len = ngx_sprintf(segments, "%uD", last) - segments;
         arg++;
 
         arg->data = segments_ttl;
         arg->len = ngx_sprintf(segments_ttl, "%L",
-                               store->ttl + NGX_HTTP_RCACHE_SEGMENT_GRACE)
+                               nsegments ? store->ttl
+                                           + NGX_HTTP_RCACHE_SEGMENT_GRACE
+                                         : store->ttl)
                    - segments_ttl;
         arg++;
     }
@@ -375,10 +404,22 @@ ngx_http_rcache_add_command(ngx_http_rcache_op_t *op,
     ngx_str_t  argv[8];
 
     ngx_str_set(&argv[0], "EVAL");
-    argv[1] = ngx_http_rcache_script_add;
-    ngx_str_set(&argv[2], "2");
     argv[3] = store->key;
     argv[4] = store->lock;
+
+    if (store->stage.len) {
+        argv[1] = ngx_http_rcache_script_move;
+        ngx_str_set(&argv[2], "3");
+        argv[5] = store->stage;
+        argv[6] = store->token;
+        argv[7].data = ttl;
+        argv[7].len = ngx_sprintf(ttl, "%L", store->ttl) - ttl;
+
+        return ngx_http_rcache_op_command(op, argv, 8, NULL);
+    }
+
+    argv[1] = ngx_http_rcache_script_add;
+    ngx_str_set(&argv[2], "2");
     argv[5] = store->token;
     argv[6].data = NULL;
     argv[6].len = store->size;
@@ -386,6 +427,32 @@ ngx_http_rcache_add_command(ngx_http_rcache_op_t *op,
     argv[7].len = ngx_sprintf(ttl, "%L", store->ttl) - ttl;
 
     return ngx_http_rcache_op_command(op, argv, 8, store->payload);
+}
+
+
+/*
+ * Lua hashes all bytes of a string that it is given, which takes Redis longer
+ * than all else that it does to store a response of some KiB.  So the payload
+ * goes ahead, under a name of its own, and the script only renames it.  If that
+ * does not come, it goes by itself.
+ */
+
+ngx_int_t
+ngx_http_rcache_stage_command(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_store_t *store)
+{
+    u_char     ttl[NGX_INT64_LEN];
+    ngx_str_t  argv[5];
+
+    ngx_str_set(&argv[0], "SET");
+    argv[1] = store->stage;
+    argv[2].data = NULL;
+    argv[2].len = store->size;
+    ngx_str_set(&argv[3], "PX");
+    argv[4].data = ttl;
+    argv[4].len = ngx_sprintf(ttl, "%d", NGX_HTTP_RCACHE_SEGMENT_GRACE) - ttl;
+
+    return ngx_http_rcache_op_command(op, argv, 5, store->payload);
 }
 
 

@@ -8,6 +8,15 @@
 #include "ngx_http_rcache_count.h"
 
 
+/* a payload of so many bytes goes ahead, see ngx_http_rcache_stage_command() */
+
+#define NGX_HTTP_RCACHE_STAGED      4096
+
+/* room for a script and its keys, and for what is written */
+
+#define NGX_HTTP_RCACHE_STAGE_POOL  2048
+
+
 static ngx_http_rcache_write_t *ngx_http_rcache_write_create(
     ngx_http_rcache_zone_t *zone, ngx_http_rcache_op_t *op);
 static void ngx_http_rcache_write_near(ngx_http_rcache_write_t *write,
@@ -22,9 +31,17 @@ static void ngx_http_rcache_write_body(ngx_http_rcache_write_t *write,
     ngx_int_t rc, ngx_http_rcache_reply_t *reply);
 static ngx_int_t ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_op_t *op, rcache_entry_t *entry,
-    ngx_http_rcache_store_t *store);
+    ngx_http_rcache_store_t *store, ngx_http_rcache_op_t *stage);
 static ngx_int_t ngx_http_rcache_write_plain(ngx_http_rcache_op_t *op,
     ngx_http_rcache_store_t *store);
+static ngx_int_t ngx_http_rcache_write_stage(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_store_t *store, ngx_http_rcache_op_t *stage);
+static rcache_reason_e ngx_http_rcache_write_offer(
+    ngx_http_rcache_write_t *write, ngx_http_rcache_op_t *op);
+static void ngx_http_rcache_write_staged(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply);
+static void ngx_http_rcache_write_failed(ngx_http_rcache_write_t *write,
+    ngx_http_rcache_op_t *op, ngx_http_rcache_flight_t *flight);
 static ngx_int_t ngx_http_rcache_write_marker(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_op_t *op, rcache_entry_t *entry,
     ngx_http_rcache_store_t *store);
@@ -140,11 +157,21 @@ ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
     ngx_int_t                  rc;
     ngx_uint_t                 i;
     rcache_reason_e            refused;
+    ngx_http_rcache_op_t      *stage;
     ngx_http_rcache_ctx_t     *ctx;
     ngx_http_rcache_flight_t  *flight;
 
     ctx = write->ctx;
     flight = write->flight;
+    stage = write->stage;
+
+    if (stage && !write->answered) {
+
+        /* a cluster has sent it elsewhere; it is not to be waited for */
+
+        ngx_http_rcache_op_detach(stage);
+        write->payload = NULL;
+    }
 
     for (i = 0; i < write->nnear; i++) {
         ngx_http_rcache_near_void(write->zone->near, write->near[i]);
@@ -153,11 +180,18 @@ ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
     rc = NGX_ERROR;
 
     if (reply
+        && (stage == NULL || write->staged)
         && ngx_http_rcache_zone_accepts(write->zone,
                                         NGX_HTTP_RCACHE_LANE_STORE, reply))
     {
-        rc = (reply->type == REDIS_REPLY_INTEGER && reply->integer <= 0)
-             ? NGX_DECLINED : NGX_OK;
+        rc = NGX_OK;
+
+        if (reply->type == REDIS_REPLY_INTEGER && reply->integer <= 0) {
+
+            /* what went ahead was lost, and nothing is wrong with it */
+
+            rc = (stage && reply->integer) ? NGX_ERROR : NGX_DECLINED;
+        }
     }
 
     refused = (rc == NGX_DECLINED && reply->integer) ? RCACHE_REASON_SEGMENT
@@ -167,9 +201,20 @@ ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
 
     ngx_http_rcache_write_body(write, rc, reply);
 
+    if (stage) {
+
+        /* the flight may take it */
+
+        stage->keep = 0;
+    }
+
     if (flight) {
-        ngx_http_rcache_flight_stored(flight, rc, op, write->payload,
-                                      write->size);
+        ngx_http_rcache_flight_stored(flight, rc, stage ? stage : op,
+                                      write->payload, write->size);
+    }
+
+    if (stage && write->answered && !stage->keep) {
+        ngx_http_rcache_op_free(stage);
     }
 
     if (ctx) {
@@ -217,11 +262,29 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
     size_t size, size_t offset, int64_t ttl, ngx_http_rcache_upload_t *upload)
 {
     rcache_reason_e            reason;
+    ngx_http_rcache_op_t      *stage;
     ngx_http_rcache_write_t   *write;
     ngx_http_rcache_store_t    store;
     ngx_http_rcache_flight_t  *flight;
 
     ngx_http_rcache_futile_clear(ctx);
+
+    stage = NULL;
+
+    if (size >= NGX_HTTP_RCACHE_STAGED
+        && offset == 0
+        && ctx->token.len == NGX_HTTP_RCACHE_TOKEN
+        && !(entry->flags & RCACHE_ENTRY_SEGMENTED))
+    {
+        stage = op;
+
+        op = ngx_http_rcache_op_create(NGX_HTTP_RCACHE_STAGE_POOL,
+                                       ngx_cycle->log);
+        if (op == NULL) {
+            op = stage;
+            stage = NULL;
+        }
+    }
 
     ngx_memzero(&store, sizeof(ngx_http_rcache_store_t));
 
@@ -239,10 +302,15 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
 
     if (write == NULL
         || ngx_http_rcache_write_base(write, op, &ctx->redis_key) != NGX_OK
-        || ngx_http_rcache_write_command(ctx, op, entry, &store) != NGX_OK)
+        || ngx_http_rcache_write_command(ctx, op, entry, &store, stage)
+           != NGX_OK)
     {
         if (upload) {
             ngx_http_rcache_upload_drop(upload);
+        }
+
+        if (stage) {
+            ngx_http_rcache_op_free(stage);
         }
 
         ngx_http_rcache_op_free(op);
@@ -261,39 +329,22 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
         op->lane = NGX_HTTP_RCACHE_LANE_BULK;
     }
 
-    reason = ngx_http_rcache_zone_offer(ctx->zone, op);
+    /* of a body that stays in Redis there is none to be given away */
+
+    write->payload = offset ? NULL : payload;
+    write->size = size;
+    write->stage = stage;
+    write->upload = upload;
+    write->renewal = (offset != 0);
+
+    reason = ngx_http_rcache_write_offer(write, op);
 
     flight = ngx_http_rcache_flight_store(ctx);
 
-    /* of a body that stays in Redis there is none to be given away */
-
-    if (offset) {
-        payload = NULL;
-    }
-
     if (reason != RCACHE_REASON_NONE) {
-
-        if (upload) {
-            ngx_http_rcache_upload_drop(upload);
-            payload = NULL;
-        }
-
-        if (flight) {
-            ngx_http_rcache_flight_stored(flight, NGX_ERROR, op, payload,
-                                          size);
-        }
-
-        if (!op->keep) {
-            ngx_http_rcache_op_free(op);
-        }
-
+        ngx_http_rcache_write_failed(write, op, flight);
         return reason;
     }
-
-    write->payload = payload;
-    write->size = size;
-    write->upload = upload;
-    write->renewal = (offset != 0);
 
     ngx_http_rcache_count_expect(write, ctx, &store.key, ttl);
 
@@ -310,7 +361,7 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
 static ngx_int_t
 ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_op_t *op, rcache_entry_t *entry,
-    ngx_http_rcache_store_t *store)
+    ngx_http_rcache_store_t *store, ngx_http_rcache_op_t *stage)
 {
     ngx_uint_t                   known;
     ngx_http_rcache_loc_conf_t  *rlcf;
@@ -357,7 +408,120 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
         store->seen = ctx->seen;
     }
 
+    if (stage
+        && ngx_http_rcache_write_stage(op, store, stage) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     return ngx_http_rcache_store_command(op, store);
+}
+
+
+/* the payload goes ahead, under a name that is this fetch's alone */
+
+static ngx_int_t
+ngx_http_rcache_write_stage(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_store_t *store, ngx_http_rcache_op_t *stage)
+{
+    u_char  *p;
+
+    store->stage.len = store->lock.len + 1 + store->token.len;
+
+    p = ngx_pnalloc(op->pool, store->stage.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    store->stage.data = p;
+
+    p = ngx_cpymem(p, store->lock.data, store->lock.len);
+    *p++ = ':';
+    ngx_memcpy(p, store->token.data, store->token.len);
+
+    stage->lane = NGX_HTTP_RCACHE_LANE_STORE;
+    stage->command = RCACHE_COMMAND_STORE;
+    stage->handler = ngx_http_rcache_write_staged;
+    stage->data = op->data;
+    stage->max_reply = 0;
+
+    return ngx_http_rcache_stage_command(stage, store);
+}
+
+
+static rcache_reason_e
+ngx_http_rcache_write_offer(ngx_http_rcache_write_t *write,
+    ngx_http_rcache_op_t *op)
+{
+    rcache_reason_e  reason;
+
+    if (write->stage) {
+        reason = ngx_http_rcache_zone_offer(write->zone, write->stage);
+
+        if (reason != RCACHE_REASON_NONE) {
+            return reason;
+        }
+    }
+
+    reason = ngx_http_rcache_zone_offer(write->zone, op);
+
+    if (reason != RCACHE_REASON_NONE && write->stage) {
+
+        /* it is on its way, and so is the payload */
+
+        ngx_http_rcache_op_detach(write->stage);
+
+        write->stage = NULL;
+        write->payload = NULL;
+    }
+
+    return reason;
+}
+
+
+/* those who wait for the response may be given it: it stays until it is */
+
+static void
+ngx_http_rcache_write_staged(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_reply_t *reply)
+{
+    ngx_http_rcache_write_t *write = op->data;
+
+    op->keep = 1;
+
+    write->answered = 1;
+    write->staged = (reply
+                     && ngx_http_rcache_zone_accepts(write->zone,
+                                                NGX_HTTP_RCACHE_LANE_STORE,
+                                                reply));
+}
+
+
+static void
+ngx_http_rcache_write_failed(ngx_http_rcache_write_t *write,
+    ngx_http_rcache_op_t *op, ngx_http_rcache_flight_t *flight)
+{
+    ngx_http_rcache_op_t  *stage;
+
+    stage = write->stage;
+
+    if (write->upload) {
+        ngx_http_rcache_upload_drop(write->upload);
+        write->payload = NULL;
+    }
+
+    if (flight) {
+        ngx_http_rcache_flight_stored(flight, NGX_ERROR, stage ? stage : op,
+                                      write->payload, write->size);
+    }
+
+    if (stage && !stage->keep) {
+        ngx_http_rcache_op_free(stage);
+    }
+
+    if (!op->keep) {
+        ngx_http_rcache_op_free(op);
+    }
 }
 
 
