@@ -202,7 +202,7 @@ ngx_http_rcache_explain_ring(ngx_http_rcache_ctx_t *ctx)
         return ctx->waits ? "followed" : "found";
     }
 
-    if (ctx->leader) {
+    if (ctx->leader || ctx->solo) {
         return "led";
     }
 

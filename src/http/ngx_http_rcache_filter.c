@@ -246,6 +246,11 @@ ngx_http_rcache_start(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         return NGX_DECLINED;
     }
 
+    if (ctx->solo && ngx_http_rcache_solo_lead(ctx) != NGX_OK) {
+        *reason = RCACHE_REASON_NO_MEMORY;
+        return NGX_DECLINED;
+    }
+
     ctx->capture = ngx_http_rcache_capture_create(r, ctx, reason);
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
