@@ -419,7 +419,10 @@ ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
 
-    if (ctx == NULL) {
+    if (ctx == NULL
+        || (ctx->state == NGX_HTTP_RCACHE_PASS
+            && in && !ctx->discard && !ctx->write))
+    {
         return ngx_http_rcache_output(r, in);
     }
 
