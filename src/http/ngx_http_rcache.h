@@ -378,6 +378,7 @@ struct ngx_http_rcache_ctx_s {
     /* the client's header lines while the conditional ones are hidden */
     ngx_list_t                     headers_in;
 
+    unsigned                       keyless:1; /* there is no key yet */
     unsigned                       masked:1;  /* headers_in is set */
     unsigned                       head:1;    /* HEAD, shown as GET */
     unsigned                       stale:1;   /* entry is there, but has to be
@@ -669,12 +670,16 @@ rcache_reason_e ngx_http_rcache_rare(ngx_http_rcache_loc_conf_t *rlcf,
 
 /*
  * ngx_http_rcache_key.c: sets ctx->key, from the URI or the expression, which
- * is ctx->base, and the parts of ctx->rules; NGX_OK, NGX_ERROR.  redis_key
- * encodes one.
+ * is ctx->base, and the parts of ctx->rules; NGX_OK, NGX_ERROR.  late_key: it
+ * is needed after all; ctx->key is empty if memory is short.  key_reason: why
+ * it cannot be used, or RCACHE_REASON_NONE.  redis_key encodes one.
  */
 
 ngx_int_t ngx_http_rcache_make_key(ngx_http_request_t *r,
     ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx);
+rcache_reason_e ngx_http_rcache_key_reason(ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_late_key(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
 ngx_int_t ngx_http_rcache_redis_key(ngx_http_request_t *r,
     ngx_http_rcache_zone_t *zone, ngx_str_t *key, ngx_str_t *redis_key);
 
