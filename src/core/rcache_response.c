@@ -66,13 +66,20 @@ static const uint32_t  rcache_response_lengths =
 void
 rcache_response_init(rcache_response_t *resp, unsigned status, int64_t now)
 {
-    memset(resp, 0, sizeof(rcache_response_t));
+    unsigned  i;
+
+    memset(resp, 0, offsetof(rcache_response_t, vary));
+
+    rcache_vary_init(&resp->vary);
+
+    for (i = 0; i < RCACHE_TARGETS_MAX; i++) {
+        resp->targets[i].n = 0;
+    }
 
     rcache_cc_init(&resp->cc);
 
     resp->date = -1;
     resp->expires = -1;
-    resp->last_modified = -1;
     resp->accel_expires = -1;
 
     resp->target_names = &rcache_response_cdn;
@@ -223,12 +230,14 @@ rcache_response_header(rcache_response_t *resp, const rcache_str_t *name,
             }
 
         } else if (rcache_str_is(name, "Last-Modified")) {
-            n = rcache_date_parse(value->data, value->len, resp->now);
 
             /* the later one makes for the shorter guess */
 
-            if (n > resp->last_modified) {
-                resp->last_modified = n;
+            if (resp->modified.data == NULL
+                || rcache_date_parse(value->data, value->len, resp->now)
+                   > rcache_response_modified(resp))
+            {
+                resp->modified = *value;
             }
         }
 
@@ -290,6 +299,23 @@ rcache_response_target(rcache_response_t *resp, const rcache_str_t *name,
     }
 
     return 0;
+}
+
+
+/* few ask for it, and to parse a date takes a while */
+
+int64_t
+rcache_response_modified(const rcache_response_t *resp)
+{
+    int64_t  n;
+
+    if (resp->modified.data == NULL) {
+        return -1;
+    }
+
+    n = rcache_date_parse(resp->modified.data, resp->modified.len, resp->now);
+
+    return (n < 0) ? -1 : n;
 }
 
 

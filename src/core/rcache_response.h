@@ -50,13 +50,15 @@ typedef struct {
 
     int64_t       date;             /* seconds; -1 if absent or invalid */
     int64_t       expires;          /* seconds; -1 if absent, 0 if invalid */
-    int64_t       last_modified;    /* seconds; -1 if absent or invalid */
     int64_t       age;              /* seconds; 0 if absent */
     int64_t       accel_expires;    /* X-Accel-Expires as a lifetime in
                                        seconds; -1 if absent, 0 forbids */
     int64_t       now;              /* seconds, when the headers arrived */
 
     unsigned      status;
+
+    rcache_str_t  modified;         /* Last-Modified; it points into what was
+                                       given */
 
     /* values of Connection; they point into what was given */
     rcache_str_t  connection[RCACHE_CONNECTION_MAX];
@@ -65,9 +67,6 @@ typedef struct {
     /* rcache_response_targets() */
     const rcache_str_t  *target_names;
     unsigned             ntargets;
-    rcache_target_t      targets[RCACHE_TARGETS_MAX];
-
-    rcache_vary_t  vary;            /* rcache_vary_set(): there is one */
 
     unsigned      settled:1;        /* in_force is set */
     unsigned      targeted:1;       /* by a targeted field */
@@ -96,6 +95,11 @@ typedef struct {
     unsigned      stale:1;          /* a stale one is of use even without */
     unsigned      ranges:1;         /* whoever serves it from the cache says
                                        itself that it takes ranges */
+
+    /* long, and mostly empty */
+
+    rcache_vary_t    vary;          /* rcache_vary_set(): there is one */
+    rcache_target_t  targets[RCACHE_TARGETS_MAX];
 } rcache_response_t;
 
 
@@ -137,6 +141,10 @@ void rcache_response_targets(rcache_response_t *resp,
 
 void rcache_response_header(rcache_response_t *resp, const rcache_str_t *name,
     const rcache_str_t *value);
+
+/* Last-Modified in seconds, -1 if it is absent or invalid */
+
+int64_t rcache_response_modified(const rcache_response_t *resp);
 
 /*
  * All lines are there: decides which Cache-Control is in force.  The

@@ -381,9 +381,9 @@ rcache_response_explicit(const rcache_response_t *resp, int64_t valid,
 static int64_t
 rcache_response_heuristic(const rcache_response_t *resp)
 {
-    int64_t  n, date;
+    int64_t  n, date, modified;
 
-    if (!resp->heuristic || resp->last_modified == -1 || resp->age_invalid) {
+    if (!resp->heuristic || resp->age_invalid) {
         return 0;
     }
 
@@ -391,13 +391,15 @@ rcache_response_heuristic(const rcache_response_t *resp)
         return 0;
     }
 
+    modified = rcache_response_modified(resp);
+
     date = (resp->date != -1) ? resp->date : resp->now;
 
-    if (date <= resp->last_modified) {
+    if (modified == -1 || date <= modified) {
         return 0;
     }
 
-    n = (date - resp->last_modified) / 10;
+    n = (date - modified) / 10;
 
     return (n < RCACHE_HEURISTIC_MAX) ? n : RCACHE_HEURISTIC_MAX;
 }
@@ -437,7 +439,9 @@ rcache_response_guessable(unsigned status)
 static int
 rcache_response_useful(const rcache_response_t *resp, int strict)
 {
-    if (resp->revalidate && (resp->etag || resp->last_modified != -1)) {
+    if (resp->revalidate
+        && (resp->etag || rcache_response_modified(resp) != -1))
+    {
         return 1;
     }
 

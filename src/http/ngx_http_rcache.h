@@ -135,6 +135,7 @@ typedef struct {
     ngx_rbtree_node_t              sentinel;
     ngx_queue_t                    behind;   /* those that wait for another
                                                 worker's */
+    struct ngx_http_rcache_ctx_s **solos;    /* who fetches, see solo.c */
     time_t                         reported; /* the last damaged entry */
     uint16_t                      *lately;   /* see expect.c */
     ngx_uint_t                     absent;
@@ -340,7 +341,9 @@ struct ngx_http_rcache_ctx_s {
     ngx_http_rcache_flight_t      *flight;
     ngx_queue_t                    wait;      /* among those who wait */
     ngx_uint_t                     rounds;    /* lookups after the first */
-    ngx_msec_t                     since;     /* when it began to wait */
+    ngx_msec_t                     since;     /* when it began to wait, or to
+                                                 fetch as the only one */
+    ngx_uint_t                     solo_seq;  /* of its place; 0: none */
     ngx_str_t                      lock_key;
     uint64_t                       lock_hash;
     u_char                        *locked;    /* the key that it is of */
@@ -380,6 +383,7 @@ struct ngx_http_rcache_ctx_s {
     /* the client's header lines while the conditional ones are hidden */
     ngx_list_t                     headers_in;
 
+    unsigned                       keyless:1; /* there is no key yet */
     unsigned                       masked:1;  /* headers_in is set */
     unsigned                       head:1;    /* HEAD, shown as GET */
     unsigned                       stale:1;   /* entry is there, but has to be
@@ -399,6 +403,7 @@ struct ngx_http_rcache_ctx_s {
     unsigned                       announced:1; /* by Cache-Status */
     unsigned                       background:1; /* a detached refresh */
     unsigned                       leader:1;  /* of ctx->flight */
+    unsigned                       solo:1;    /* it fetches without one */
     unsigned                       try:1;     /* leads or goes, never waits */
     unsigned                       alone:1;   /* it does not wait again */
     unsigned                       waits:1;   /* ctx->since is set */
@@ -670,12 +675,16 @@ rcache_reason_e ngx_http_rcache_rare(ngx_http_rcache_loc_conf_t *rlcf,
 
 /*
  * ngx_http_rcache_key.c: sets ctx->key, from the URI or the expression, which
- * is ctx->base, and the parts of ctx->rules; NGX_OK, NGX_ERROR.  redis_key
- * encodes one.
+ * is ctx->base, and the parts of ctx->rules; NGX_OK, NGX_ERROR.  late_key: it
+ * is needed after all; ctx->key is empty if memory is short.  key_reason: why
+ * it cannot be used, or RCACHE_REASON_NONE.  redis_key encodes one.
  */
 
 ngx_int_t ngx_http_rcache_make_key(ngx_http_request_t *r,
     ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx);
+rcache_reason_e ngx_http_rcache_key_reason(ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_late_key(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
 ngx_int_t ngx_http_rcache_redis_key(ngx_http_request_t *r,
     ngx_http_rcache_zone_t *zone, ngx_str_t *key, ngx_str_t *redis_key);
 
@@ -910,7 +919,7 @@ void ngx_http_rcache_flight_quit(ngx_http_rcache_ctx_t *ctx);
 
 void ngx_http_rcache_flight_moved(ngx_http_rcache_ctx_t *ctx);
 
-/* there are others in this worker who want what this one fetches */
+/* there are others in this instance who want what this one fetches */
 
 ngx_uint_t ngx_http_rcache_flight_awaited(ngx_http_rcache_ctx_t *ctx);
 
@@ -946,6 +955,15 @@ void ngx_http_rcache_flight_void(ngx_http_rcache_zone_t *zone,
     ngx_str_t *lock);
 
 void ngx_http_rcache_flight_init(ngx_http_rcache_zone_t *zone);
+
+/*
+ * ngx_http_rcache_solo.c: who fetches without a flight, while Redis is away.
+ * lead: it has one now; NGX_OK, NGX_ERROR.
+ */
+
+ngx_int_t ngx_http_rcache_solo_init(ngx_cycle_t *cycle,
+    ngx_http_rcache_zone_t *zone);
+ngx_int_t ngx_http_rcache_solo_lead(ngx_http_rcache_ctx_t *ctx);
 
 
 /* ngx_http_rcache_sample.c: worker start; NGX_OK, NGX_ERROR */
@@ -1049,10 +1067,13 @@ void ngx_http_rcache_told(ngx_http_rcache_ctx_t *ctx,
  * fetch: goes around the content handler of a request that leads, or has
  * something stale to fall back on.  failed: the response in r->headers_out is
  * a failure for which ctx has something stale.  instead: puts it there, and
- * ends the flight; NGX_OK, NGX_ERROR.
+ * ends the flight; NGX_OK, NGX_ERROR.  shelter: as with
+ * proxy_ignore_client_abort, others want what is being fetched.
  */
 
 void ngx_http_rcache_fetch(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_shelter(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 ngx_uint_t ngx_http_rcache_failed(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);

@@ -46,6 +46,8 @@ ngx_http_rcache_cache_status(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return NGX_OK;
     }
 
+    ngx_http_rcache_late_key(r, ctx);
+
     len = rlcf->identity.len + 2 * ctx->key.len
           + sizeof("; fwd=vary-miss; fwd-status=000; stored; ttl=; detail=; "
                    "key=\"\"") + NGX_INT64_LEN + 64;

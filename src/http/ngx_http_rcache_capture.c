@@ -83,6 +83,11 @@ ngx_http_rcache_capture_create(ngx_http_request_t *r,
 
     *reason = ngx_http_rcache_allowed(r, ctx);
 
+    if (*reason == RCACHE_REASON_NONE && ctx->keyless) {
+        ngx_http_rcache_late_key(r, ctx);
+        *reason = ngx_http_rcache_key_reason(ctx);
+    }
+
     if (*reason == RCACHE_REASON_NONE) {
         *reason = ngx_http_rcache_check_head(r);
     }

@@ -53,6 +53,8 @@ ngx_http_rcache_explain(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     last = start + NGX_HTTP_RCACHE_EXPLAIN_SIZE;
 
+    ngx_http_rcache_late_key(r, ctx);
+
     ngx_str_set(&none, "none");
 
     p = ngx_slprintf(start, last, "status=%V; reason=%V; missed=%V",
@@ -202,7 +204,7 @@ ngx_http_rcache_explain_ring(ngx_http_rcache_ctx_t *ctx)
         return ctx->waits ? "followed" : "found";
     }
 
-    if (ctx->leader) {
+    if (ctx->leader || ctx->solo) {
         return "led";
     }
 

@@ -246,6 +246,11 @@ ngx_http_rcache_start(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         return NGX_DECLINED;
     }
 
+    if (ctx->solo && ngx_http_rcache_solo_lead(ctx) != NGX_OK) {
+        *reason = RCACHE_REASON_NO_MEMORY;
+        return NGX_DECLINED;
+    }
+
     ctx->capture = ngx_http_rcache_capture_create(r, ctx, reason);
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
@@ -414,7 +419,10 @@ ngx_http_rcache_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
 
-    if (ctx == NULL) {
+    if (ctx == NULL
+        || (ctx->state == NGX_HTTP_RCACHE_PASS
+            && in && !ctx->discard && !ctx->write))
+    {
         return ngx_http_rcache_output(r, in);
     }
 

@@ -8,13 +8,9 @@
 #include <openssl/rand.h>
 
 
-static ngx_http_rcache_flight_t *ngx_http_rcache_flight_create(
-    ngx_http_rcache_ctx_t *ctx);
 static ngx_http_rcache_flight_t *ngx_http_rcache_flight_copy(
     ngx_http_rcache_flight_t *from);
 static void ngx_http_rcache_flight_correct(ngx_http_rcache_flight_t *flight,
-    ngx_http_rcache_ctx_t *ctx);
-static void ngx_http_rcache_flight_lead(ngx_http_rcache_flight_t *flight,
     ngx_http_rcache_ctx_t *ctx);
 
 
@@ -89,6 +85,10 @@ ngx_http_rcache_flight_open(ngx_http_rcache_ctx_t *ctx,
     f = ngx_http_rcache_flight_find(ctx->zone, &ctx->lock_key,
                                     ctx->lock_hash);
 
+    if (f == NULL) {
+        f = ngx_http_rcache_solo_join(ctx);
+    }
+
     if (f) {
         *flight = f;
 
@@ -101,6 +101,10 @@ ngx_http_rcache_flight_open(ngx_http_rcache_ctx_t *ctx,
 
         return (ctx->try && f->state != NGX_HTTP_RCACHE_FLIGHT_ASKING)
                ? NGX_HTTP_RCACHE_TURN_BUSY : NGX_HTTP_RCACHE_TURN_WAIT;
+    }
+
+    if (ngx_http_rcache_solo_start(ctx) == NGX_OK) {
+        return NGX_HTTP_RCACHE_TURN_LEAD;
     }
 
     f = ngx_http_rcache_flight_create(ctx);
@@ -269,7 +273,7 @@ ngx_http_rcache_flight_cancel(ngx_http_rcache_flight_t *flight)
 }
 
 
-static ngx_http_rcache_flight_t *
+ngx_http_rcache_flight_t *
 ngx_http_rcache_flight_create(ngx_http_rcache_ctx_t *ctx)
 {
     ngx_http_rcache_flight_t     model;
@@ -468,7 +472,7 @@ ngx_http_rcache_flight_give(ngx_http_rcache_flight_t *flight)
 }
 
 
-static void
+void
 ngx_http_rcache_flight_lead(ngx_http_rcache_flight_t *flight,
     ngx_http_rcache_ctx_t *ctx)
 {

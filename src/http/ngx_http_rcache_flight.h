@@ -99,6 +99,14 @@ struct ngx_http_rcache_flight_s {
 
 /* ngx_http_rcache_flight.c */
 
+/* for what ctx looked up; NULL: out of memory */
+ngx_http_rcache_flight_t *ngx_http_rcache_flight_create(
+    ngx_http_rcache_ctx_t *ctx);
+
+/* ctx fetches */
+void ngx_http_rcache_flight_lead(ngx_http_rcache_flight_t *flight,
+    ngx_http_rcache_ctx_t *ctx);
+
 /* it is this worker's turn: the first of those who wait leads */
 void ngx_http_rcache_flight_give(ngx_http_rcache_flight_t *flight);
 
@@ -145,6 +153,23 @@ void ngx_http_rcache_flight_quiet(ngx_http_rcache_flight_t *flight);
 
 /* the handler of the turn of its own */
 void ngx_http_rcache_flight_event(ngx_event_t *ev);
+
+
+/*
+ * ngx_http_rcache_solo.c: a fetch that has no flight yet.
+ *
+ * start: NGX_OK, ctx fetches what nobody else does, and needs none;
+ * NGX_DECLINED.  join: there is such a one, and here is a flight that it leads;
+ * NULL.  end: as ngx_http_rcache_flight_end(); void: as
+ * ngx_http_rcache_flight_void().
+ */
+ngx_int_t ngx_http_rcache_solo_start(ngx_http_rcache_ctx_t *ctx);
+ngx_http_rcache_flight_t *ngx_http_rcache_solo_join(
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_solo_end(ngx_http_rcache_ctx_t *ctx, u_char mark,
+    ngx_msec_t keep);
+void ngx_http_rcache_solo_void(ngx_http_rcache_zone_t *zone, ngx_str_t *lock,
+    uint64_t hash);
 
 
 /* ngx_http_rcache_rings.c */

@@ -41,6 +41,44 @@ ngx_http_rcache_make_key(ngx_http_request_t *r,
 }
 
 
+/* NONE: it can be used */
+
+rcache_reason_e
+ngx_http_rcache_key_reason(ngx_http_rcache_ctx_t *ctx)
+{
+    if (ctx->key.len == 0) {
+        return RCACHE_REASON_KEY_EMPTY;
+    }
+
+    return (ctx->key.len > RCACHE_KEY_MAX) ? RCACHE_REASON_KEY_TOO_LONG
+                                           : RCACHE_REASON_NONE;
+}
+
+
+/*
+ * Who bypasses the cache, and stores nothing, mostly needs no key.  The default
+ * one is the same whenever it is made, unless arguments are hidden meanwhile.
+ */
+
+void
+ngx_http_rcache_late_key(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    ngx_http_rcache_loc_conf_t  *rlcf;
+
+    if (!ctx->keyless) {
+        return;
+    }
+
+    ctx->keyless = 0;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
+
+    if (ngx_http_rcache_make_key(r, rlcf, ctx) != NGX_OK) {
+        ngx_str_null(&ctx->key);
+    }
+}
+
+
 ngx_int_t
 ngx_http_rcache_redis_key(ngx_http_request_t *r, ngx_http_rcache_zone_t *zone,
     ngx_str_t *key, ngx_str_t *redis_key)

@@ -13,6 +13,11 @@
 void
 ngx_http_rcache_flight_quit(ngx_http_rcache_ctx_t *ctx)
 {
+    if (ctx->solo) {
+        ngx_http_rcache_solo_end(ctx, 'x', 0);
+        return;
+    }
+
     if (ctx->flight == NULL) {
         return;
     }
@@ -32,6 +37,11 @@ ngx_http_rcache_flight_end(ngx_http_rcache_ctx_t *ctx, u_char mark,
     ngx_msec_t keep)
 {
     ngx_http_rcache_flight_t  *flight;
+
+    if (ctx->solo) {
+        ngx_http_rcache_solo_end(ctx, mark, keep);
+        return;
+    }
 
     flight = ngx_http_rcache_flight_store(ctx);
     if (flight == NULL) {
@@ -97,7 +107,26 @@ ngx_http_rcache_flight_store(ngx_http_rcache_ctx_t *ctx)
 ngx_uint_t
 ngx_http_rcache_flight_awaited(ngx_http_rcache_ctx_t *ctx)
 {
-    return ctx->leader && !ngx_queue_empty(&ctx->flight->waiters);
+    ngx_http_rcache_flight_t   *flight;
+    ngx_http_rcache_flights_t  *flights;
+
+    flights = ctx->zone->flights;
+
+    if (ctx->solo) {
+        return ngx_http_rcache_flights_awaited(flights, ctx->lock_hash,
+                                               ctx->solo_seq);
+    }
+
+    if (!ctx->leader) {
+        return 0;
+    }
+
+    flight = ctx->flight;
+
+    return !ngx_queue_empty(&flight->waiters)
+           || (flight->placed
+               && ngx_http_rcache_flights_awaited(flights, flight->hash,
+                                                  flight->seq));
 }
 
 
@@ -105,6 +134,11 @@ void
 ngx_http_rcache_flight_lost(ngx_http_rcache_ctx_t *ctx)
 {
     ngx_http_rcache_flight_t  *flight;
+
+    if (ctx->solo) {
+        ngx_http_rcache_solo_end(ctx, 'x', 0);
+        return;
+    }
 
     flight = ngx_http_rcache_flight_store(ctx);
 
@@ -168,6 +202,7 @@ ngx_http_rcache_flight_void(ngx_http_rcache_zone_t *zone, ngx_str_t *lock)
     flight = ngx_http_rcache_flight_find(zone, lock, hash);
 
     if (flight == NULL) {
+        ngx_http_rcache_solo_void(zone, lock, hash);
         return;
     }
 

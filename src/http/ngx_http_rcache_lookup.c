@@ -222,17 +222,20 @@ ngx_http_rcache_ctx_create(ngx_http_request_t *r)
     ngx_pool_cleanup_t     *cln;
     ngx_http_rcache_ctx_t  *ctx;
 
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_rcache_ctx_t));
+    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_rcache_ctx_t));
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
     if (cln == NULL) {
         return NULL;
     }
 
-    ctx = cln->data;
-    ngx_memzero(ctx, sizeof(ngx_http_rcache_ctx_t));
-
     ctx->request = r;
 
     cln->handler = ngx_http_rcache_cleanup;
+    cln->data = ctx;
 
     ngx_http_set_ctx(r, ctx, ngx_http_redis_proxy_cache_module);
 
@@ -382,7 +385,10 @@ ngx_http_rcache_lookup(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     rcache_reason_e            reason;
     ngx_http_rcache_follow_t  *follow;
 
-    if (ctx->dry == NULL && ngx_http_rcache_futile(r, ctx)) {
+    if (ctx->dry == NULL
+        && !ngx_http_rcache_redis_away(ctx->zone->redis)
+        && ngx_http_rcache_futile(r, ctx))
+    {
         return RCACHE_REASON_UNCACHEABLE;
     }
 

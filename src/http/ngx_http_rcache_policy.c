@@ -12,6 +12,8 @@
 
 static ngx_int_t ngx_http_rcache_unsafe(ngx_http_request_t *r,
     ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx);
+static rcache_reason_e ngx_http_rcache_policy_key(ngx_http_request_t *r,
+    ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx);
 static ngx_uint_t ngx_http_rcache_far_range(ngx_http_request_t *r,
     ngx_http_rcache_loc_conf_t *rlcf);
 static ngx_int_t ngx_http_rcache_client(ngx_http_request_t *r,
@@ -27,6 +29,7 @@ ngx_int_t
 ngx_http_rcache_policy(ngx_http_request_t *r,
     ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx)
 {
+    ngx_uint_t       bypass;
     rcache_reason_e  reason;
 
     if (!(ngx_http_rcache_method(r) & rlcf->methods)) {
@@ -76,26 +79,30 @@ ngx_http_rcache_policy(ngx_http_request_t *r,
 
     ctx->far = ngx_http_rcache_far_range(r, rlcf);
 
-    if (ngx_http_rcache_make_key(r, rlcf, ctx) != NGX_OK) {
-        ctx->reason = RCACHE_REASON_NO_MEMORY;
-        return NGX_DECLINED;
-    }
+    ctx->offline = (rlcf->offline
+                    && ngx_http_test_predicates(r, rlcf->offline) != NGX_OK);
 
-    if (ctx->key.len == 0) {
-        ctx->reason = RCACHE_REASON_KEY_EMPTY;
-        return NGX_DECLINED;
-    }
+    bypass = (rlcf->bypass
+              && !ctx->offline
+              && ngx_http_test_predicates(r, rlcf->bypass) != NGX_OK);
 
-    if (ctx->key.len > RCACHE_KEY_MAX) {
-        ctx->reason = RCACHE_REASON_KEY_TOO_LONG;
-        return NGX_DECLINED;
-    }
-
-    ctx->offline = (ngx_http_test_predicates(r, rlcf->offline) != NGX_OK);
-
-    if (!ctx->offline
-        && ngx_http_test_predicates(r, rlcf->bypass) != NGX_OK)
+    if (bypass
+        && rlcf->key == NULL
+        && rlcf->rules.args == NULL
+        && ctx->dry == NULL
+        && ctx->zone->stats->hot == NULL)
     {
+        ctx->keyless = 1;
+
+    } else {
+        ctx->reason = ngx_http_rcache_policy_key(r, rlcf, ctx);
+
+        if (ctx->reason != RCACHE_REASON_NONE) {
+            return NGX_DECLINED;
+        }
+    }
+
+    if (bypass) {
         ctx->reason = RCACHE_REASON_BYPASS;
         return NGX_DONE;
     }
@@ -106,6 +113,18 @@ ngx_http_rcache_policy(ngx_http_request_t *r,
     }
 
     return NGX_OK;
+}
+
+
+static rcache_reason_e
+ngx_http_rcache_policy_key(ngx_http_request_t *r,
+    ngx_http_rcache_loc_conf_t *rlcf, ngx_http_rcache_ctx_t *ctx)
+{
+    if (ngx_http_rcache_make_key(r, rlcf, ctx) != NGX_OK) {
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    return ngx_http_rcache_key_reason(ctx);
 }
 
 

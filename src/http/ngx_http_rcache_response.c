@@ -309,7 +309,8 @@ ngx_http_rcache_ttl(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
 
     /* or it can be validated, or somebody may have it stale */
 
-    if ((rlcf->revalidate && (resp->etag || resp->last_modified != -1))
+    if ((rlcf->revalidate
+         && (resp->etag || rcache_response_modified(resp) != -1))
         || rlcf->client_control
         || ngx_http_rcache_keeps_stale(rlcf, entry))
     {

@@ -94,17 +94,28 @@ ngx_http_rcache_fetch_handler(ngx_http_request_t *r)
         u->finalize_request = ngx_http_rcache_finalize;
     }
 
-    if (ctx->leader && u->cleanup) {
-
-        /* as with proxy_ignore_client_abort: the others still want it */
-
-        ctx->reading = r->read_event_handler;
-
-        r->read_event_handler = ngx_http_block_reading;
-        r->write_event_handler = ngx_http_request_empty_handler;
+    if (ctx->leader) {
+        ngx_http_rcache_shelter(r, ctx);
     }
 
     return rc;
+}
+
+
+void
+ngx_http_rcache_shelter(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    if (ctx->state != NGX_HTTP_RCACHE_FILL
+        || r->upstream == NULL
+        || r->upstream->cleanup == NULL)
+    {
+        return;
+    }
+
+    ctx->reading = r->read_event_handler;
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
 }
 
 

@@ -117,6 +117,10 @@ ngx_http_rcache_variable_key(ngx_http_request_t *r,
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
 
+    if (ctx) {
+        ngx_http_rcache_late_key(r, ctx);
+    }
+
     if (ctx == NULL || ctx->key.len == 0) {
         v->not_found = 1;
         return NGX_OK;

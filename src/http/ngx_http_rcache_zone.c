@@ -94,7 +94,9 @@ ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
         ngx_http_rcache_fallback_init(zone);
         ngx_http_rcache_dry_init(&zone->trial);
 
-        if (ngx_http_rcache_expect_init(cycle, zone) != NGX_OK) {
+        if (ngx_http_rcache_expect_init(cycle, zone) != NGX_OK
+            || ngx_http_rcache_solo_init(cycle, zone) != NGX_OK)
+        {
             return NGX_ERROR;
         }
 

@@ -49,6 +49,13 @@ typedef struct {
 struct ngx_http_rcache_flights_sh_s {
     ngx_http_rcache_place_t  *places;
     ngx_uint_t                mask;  /* number of sets less one */
+
+    /*
+     * One for each place, of the hash in it, 0 if it is free: a set is looked
+     * through without touching all of its places, each a cache line of its own.
+     */
+
+    volatile uint16_t        *prints;
     uint32_t                  seq;
 
     /*
@@ -65,13 +72,16 @@ struct ngx_http_rcache_flights_sh_s {
 
 
 static void ngx_http_rcache_flights_heir(ngx_http_rcache_flights_t *flights);
+static uint16_t ngx_http_rcache_place_print(uint64_t hash);
+static void ngx_http_rcache_place_free(ngx_http_rcache_flights_sh_t *sh,
+    ngx_http_rcache_place_t *place);
 static ngx_http_rcache_place_t *ngx_http_rcache_place_find(
     ngx_http_rcache_flights_sh_t *sh, uint64_t hash);
 static ngx_http_rcache_place_t *ngx_http_rcache_place_owned(
     ngx_http_rcache_flights_sh_t *sh, uint64_t hash, ngx_uint_t seq);
 static ngx_http_rcache_flights_e ngx_http_rcache_place_look(
-    ngx_http_rcache_place_t *place, ngx_http_rcache_wake_t *wake,
-    ngx_http_rcache_outcome_t *outcome);
+    ngx_http_rcache_flights_sh_t *sh, ngx_http_rcache_place_t *place,
+    ngx_http_rcache_wake_t *wake, ngx_http_rcache_outcome_t *outcome);
 static ngx_http_rcache_place_t *ngx_http_rcache_place_victim(
     ngx_http_rcache_flights_sh_t *sh, uint64_t hash);
 static void ngx_http_rcache_place_take(ngx_http_rcache_flights_sh_t *sh,
@@ -106,6 +116,11 @@ ngx_http_rcache_flights_create(ngx_slab_pool_t *pool, size_t size)
 
     sh->places = ngx_slab_calloc(pool, n * sizeof(ngx_http_rcache_place_t));
     if (sh->places == NULL) {
+        return NULL;
+    }
+
+    sh->prints = ngx_slab_calloc(pool, n * sizeof(uint16_t));
+    if (sh->prints == NULL) {
         return NULL;
     }
 
@@ -216,7 +231,7 @@ ngx_http_rcache_flights_enter(ngx_http_rcache_flights_t *flights,
 
     if (place) {
         copy = *place;
-        rc = ngx_http_rcache_place_look(place, flights->wake, outcome);
+        rc = ngx_http_rcache_place_look(sh, place, flights->wake, outcome);
 
     } else {
         place = ngx_http_rcache_place_victim(sh, hash);
@@ -248,17 +263,24 @@ ngx_http_rcache_flights_enter(ngx_http_rcache_flights_t *flights,
 static ngx_http_rcache_place_t *
 ngx_http_rcache_place_find(ngx_http_rcache_flights_sh_t *sh, uint64_t hash)
 {
-    ngx_uint_t                i;
+    uint16_t                  print;
+    ngx_uint_t                i, n;
     ngx_http_rcache_place_t  *place;
 
-    place = &sh->places[(hash & sh->mask) * NGX_HTTP_RCACHE_FLIGHTS_SET];
+    print = ngx_http_rcache_place_print(hash);
+    n = (hash & sh->mask) * NGX_HTTP_RCACHE_FLIGHTS_SET;
 
-    for (i = 0; i < NGX_HTTP_RCACHE_FLIGHTS_SET; i++) {
+    for (i = n; i < n + NGX_HTTP_RCACHE_FLIGHTS_SET; i++) {
 
-        if (place[i].state != NGX_HTTP_RCACHE_PLACE_FREE
-            && place[i].hash == hash)
+        if (sh->prints[i] != print) {
+            continue;
+        }
+
+        place = &sh->places[i];
+
+        if (place->hash == hash && place->state != NGX_HTTP_RCACHE_PLACE_FREE)
         {
-            return &place[i];
+            return place;
         }
     }
 
@@ -266,9 +288,26 @@ ngx_http_rcache_place_find(ngx_http_rcache_flights_sh_t *sh, uint64_t hash)
 }
 
 
+static uint16_t
+ngx_http_rcache_place_print(uint64_t hash)
+{
+    return (uint16_t) (hash >> 48) | 1;
+}
+
+
+static void
+ngx_http_rcache_place_free(ngx_http_rcache_flights_sh_t *sh,
+    ngx_http_rcache_place_t *place)
+{
+    place->state = NGX_HTTP_RCACHE_PLACE_FREE;
+    sh->prints[place - sh->places] = 0;
+}
+
+
 static ngx_http_rcache_flights_e
-ngx_http_rcache_place_look(ngx_http_rcache_place_t *place,
-    ngx_http_rcache_wake_t *wake, ngx_http_rcache_outcome_t *outcome)
+ngx_http_rcache_place_look(ngx_http_rcache_flights_sh_t *sh,
+    ngx_http_rcache_place_t *place, ngx_http_rcache_wake_t *wake,
+    ngx_http_rcache_outcome_t *outcome)
 {
     uint64_t        bit, *waiters;
     ngx_uint_t      waited;
@@ -308,7 +347,7 @@ ngx_http_rcache_place_look(ngx_http_rcache_place_t *place,
     outcome->left = left;
 
     if (left == 0 && place->waiters[0] == 0 && place->waiters[1] == 0) {
-        place->state = NGX_HTTP_RCACHE_PLACE_FREE;
+        ngx_http_rcache_place_free(sh, place);
     }
 
     return NGX_HTTP_RCACHE_FLIGHTS_DONE;
@@ -320,14 +359,22 @@ ngx_http_rcache_place_look(ngx_http_rcache_place_t *place,
 static ngx_http_rcache_place_t *
 ngx_http_rcache_place_victim(ngx_http_rcache_flights_sh_t *sh, uint64_t hash)
 {
-    ngx_uint_t                i;
+    ngx_uint_t                i, n;
     ngx_msec_int_t            left, best;
     ngx_http_rcache_place_t  *place, *mark;
 
-    place = &sh->places[(hash & sh->mask) * NGX_HTTP_RCACHE_FLIGHTS_SET];
+    n = (hash & sh->mask) * NGX_HTTP_RCACHE_FLIGHTS_SET;
+    place = &sh->places[n];
 
     mark = NULL;
     best = 0;
+
+    for (i = 0; i < NGX_HTTP_RCACHE_FLIGHTS_SET; i++) {
+
+        if (sh->prints[n + i] == 0) {
+            return &place[i];
+        }
+    }
 
     for (i = 0; i < NGX_HTTP_RCACHE_FLIGHTS_SET; i++) {
 
@@ -414,6 +461,8 @@ ngx_http_rcache_place_take(ngx_http_rcache_flights_sh_t *sh,
     ngx_memory_barrier();
 
     place->state = NGX_HTTP_RCACHE_PLACE_OWNED;
+
+    sh->prints[place - sh->places] = ngx_http_rcache_place_print(hash);
 }
 
 
@@ -499,6 +548,20 @@ ngx_http_rcache_flights_forget(ngx_http_rcache_flights_t *flights,
 
 
 ngx_uint_t
+ngx_http_rcache_flights_awaited(ngx_http_rcache_flights_t *flights,
+    uint64_t hash, ngx_uint_t seq)
+{
+    ngx_http_rcache_place_t  *place;
+
+    /* who begins to wait right now might as well have come behind */
+
+    place = ngx_http_rcache_place_owned(flights->sh, hash, seq);
+
+    return place && (place->waiters[0] || place->waiters[1]);
+}
+
+
+ngx_uint_t
 ngx_http_rcache_flights_renew(ngx_http_rcache_flights_t *flights,
     uint64_t hash, ngx_uint_t seq, ngx_msec_t age)
 {
@@ -561,7 +624,7 @@ ngx_http_rcache_flights_leave(ngx_http_rcache_flights_t *flights,
         }
 
         if (mark == 'x' || (keep == 0 && !waiters[0] && !waiters[1])) {
-            place->state = NGX_HTTP_RCACHE_PLACE_FREE;
+            ngx_http_rcache_place_free(flights->sh, place);
 
         } else {
 
@@ -657,7 +720,7 @@ ngx_http_rcache_flights_void(ngx_http_rcache_flights_t *flights,
         waiters[0] = place->waiters[0];
         waiters[1] = place->waiters[1];
 
-        place->state = NGX_HTTP_RCACHE_PLACE_FREE;
+        ngx_http_rcache_place_free(flights->sh, place);
     }
 
     ngx_shmtx_unlock(&flights->pool->mutex);

@@ -97,6 +97,11 @@ ngx_http_rcache_flights_e ngx_http_rcache_flights_enter(
 void ngx_http_rcache_flights_forget(ngx_http_rcache_flights_t *flights,
     uint64_t hash);
 
+/* there are other workers that wait for the owner */
+
+ngx_uint_t ngx_http_rcache_flights_awaited(ngx_http_rcache_flights_t *flights,
+    uint64_t hash, ngx_uint_t seq);
+
 /* the owner goes on, for another age from now; 0: it has lost the place */
 
 ngx_uint_t ngx_http_rcache_flights_renew(ngx_http_rcache_flights_t *flights,
