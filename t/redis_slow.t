@@ -133,11 +133,12 @@ for (
        'hits again');
 }
 
-# a large reply is no reason for those behind it to give up, if it moves
+# a large reply is no reason for those behind it to give up, if it moves; more
+# than once, for on a busy machine Redis may be slow for another one
 
-$nginx->get('/large');
-ok($redis->wait_key('api:{/large}'), 'a large response');
-is(join(' ', many($nginx, ('/large', @hot) x 3)), join(' ', ('-') x 33),
+ok(wait_for { $nginx->get('/large')->verdict eq 'HIT -' },
+   'a large response');
+ok(wait_for { !grep { $_ ne '-' } many($nginx, ('/large', @hot) x 3) },
    'large ones in front of small ones: hits');
 
 $t->done();
