@@ -200,9 +200,10 @@ ngx_http_rcache_acquire_command(ngx_http_rcache_op_t *op, ngx_str_t *key,
 
 
 /*
- * Behind a lookup, on the same connection, nothing comes between: what it found
- * is what is there.  So this will do, and costs Redis a third of a script.  OK:
- * the lock is ours; nil: who has it, and for how long, _acquire tells.
+ * Right behind a lookup that found nothing there is nothing to be compared, so
+ * this will do, and costs Redis a third of a script.  If Redis reads the two
+ * apart, and somebody stores between them, one more fetches.  OK: the lock is
+ * ours; nil: who has it, and for how long, _acquire tells.
  */
 
 ngx_int_t
