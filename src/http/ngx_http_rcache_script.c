@@ -80,6 +80,20 @@ static ngx_str_t  ngx_http_rcache_script_leave = ngx_string(
     "if type(o)~='string' or (o:byte(49) or 0)%128<64 then o=nil end "
 
 
+/* l: the lock, which is ours, or gone and nothing was stored */
+
+#define NGX_HTTP_RCACHE_SCRIPT_ABSENT                                         \
+    "local l=redis.call('GET',KEYS[2]) "                                      \
+    "if l~=ARGV[1] and (l or redis.call('EXISTS',KEYS[1])==1) then "          \
+      "return 0 "                                                             \
+    "end "
+
+#define NGX_HTTP_RCACHE_SCRIPT_LEFT                                           \
+    "if l then "                                                              \
+      "redis.call('DEL',KEYS[2]) redis.pcall('PUBLISH',KEYS[2],'+') "         \
+    "end "
+
+
 /*
  * KEYS: entry, lock, and for a variant its marker.  ARGV: token, what was
  * seen of the entry, TTL in ms, payload, how many bytes of the entry that is
@@ -118,9 +132,7 @@ static ngx_str_t  ngx_http_rcache_script_store = ngx_string(
     "if v=='' then redis.call('RENAME',KEYS[#KEYS],KEYS[1]) "
     "else redis.call('SET',KEYS[1],v,'PX',ARGV[3]) end "
     "if m then redis.call('SET',m,ARGV[7],'PX',ARGV[8]) end "
-    "if l then "
-      "redis.call('DEL',KEYS[2]) redis.pcall('PUBLISH',KEYS[2],'+') "
-    "end "
+    NGX_HTTP_RCACHE_SCRIPT_LEFT
     "return ARGV[5]=='0' and o or 1"
 );
 
@@ -133,14 +145,9 @@ static ngx_str_t  ngx_http_rcache_script_store = ngx_string(
  */
 
 static ngx_str_t  ngx_http_rcache_script_add = ngx_string(
-    "local l=redis.call('GET',KEYS[2]) "
-    "if l~=ARGV[1] and (l or redis.call('EXISTS',KEYS[1])==1) then "
-      "return 0 "
-    "end "
+    NGX_HTTP_RCACHE_SCRIPT_ABSENT
     "redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) "
-    "if l then "
-      "redis.call('DEL',KEYS[2]) redis.pcall('PUBLISH',KEYS[2],'+') "
-    "end "
+    NGX_HTTP_RCACHE_SCRIPT_LEFT
     "return 1"
 );
 
@@ -151,15 +158,10 @@ static ngx_str_t  ngx_http_rcache_script_add = ngx_string(
  */
 
 static ngx_str_t  ngx_http_rcache_script_move = ngx_string(
-    "local l=redis.call('GET',KEYS[2]) "
-    "if l~=ARGV[1] and (l or redis.call('EXISTS',KEYS[1])==1) then "
-      "return 0 "
-    "end "
+    NGX_HTTP_RCACHE_SCRIPT_ABSENT
     "if redis.call('PEXPIRE',KEYS[3],ARGV[2])==0 then return -1 end "
     "redis.call('RENAME',KEYS[3],KEYS[1]) "
-    "if l then "
-      "redis.call('DEL',KEYS[2]) redis.pcall('PUBLISH',KEYS[2],'+') "
-    "end "
+    NGX_HTTP_RCACHE_SCRIPT_LEFT
     "return 1"
 );
 
@@ -407,14 +409,14 @@ ngx_http_rcache_add_command(ngx_http_rcache_op_t *op,
     ngx_str_set(&argv[0], "EVAL");
     argv[3] = store->key;
     argv[4] = store->lock;
+    argv[7].data = ttl;
+    argv[7].len = ngx_sprintf(ttl, "%L", store->ttl) - ttl;
 
     if (store->stage.len) {
         argv[1] = ngx_http_rcache_script_move;
         ngx_str_set(&argv[2], "3");
         argv[5] = store->stage;
         argv[6] = store->token;
-        argv[7].data = ttl;
-        argv[7].len = ngx_sprintf(ttl, "%L", store->ttl) - ttl;
 
         return ngx_http_rcache_op_command(op, argv, 8, NULL);
     }
@@ -424,8 +426,6 @@ ngx_http_rcache_add_command(ngx_http_rcache_op_t *op,
     argv[5] = store->token;
     argv[6].data = NULL;
     argv[6].len = store->size;
-    argv[7].data = ttl;
-    argv[7].len = ngx_sprintf(ttl, "%L", store->ttl) - ttl;
 
     return ngx_http_rcache_op_command(op, argv, 8, store->payload);
 }
