@@ -150,6 +150,7 @@ ngx_http_rcache_flight_submit(ngx_http_rcache_flight_t *flight,
     }
 
     flight->op = op;
+    flight->sent = op->began;
 
     return NGX_OK;
 }
@@ -560,6 +561,7 @@ ngx_http_rcache_flight_start(ngx_http_rcache_flight_t *flight)
 
     case NGX_HTTP_RCACHE_TURN_FOUND:
         ngx_http_rcache_flight_unpack(flight, &outcome.payload);
+        flight->sent = outcome.sent;
 
         if (flight->payload == NULL) {
             turn = NGX_HTTP_RCACHE_TURN_LOOK;

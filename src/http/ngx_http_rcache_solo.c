@@ -150,7 +150,7 @@ ngx_http_rcache_solo_end(ngx_http_rcache_ctx_t *ctx, u_char mark,
     if (ctx->solo_seq) {
         (void) ngx_http_rcache_flights_leave(ctx->zone->flights,
                                              ctx->lock_hash, ctx->solo_seq,
-                                             mark, NULL, 0, keep);
+                                             mark, NULL, 0, 0, keep);
     }
 }
 
