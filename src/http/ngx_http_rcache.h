@@ -1095,7 +1095,8 @@ rcache_reason_e ngx_http_rcache_write(ngx_http_rcache_zone_t *zone,
  * payload, of the given size, is in op->pool, and offset is how much of the
  * entry in Redis it replaces, 0 for all.  TTL in milliseconds.  On failure the
  * operation is destroyed.  upload: the body of the entry, or NULL; it is not
- * the caller's any more.
+ * the caller's any more.  ctx waits for the answer as above, unless nobody is
+ * given anything else until then.
  */
 
 rcache_reason_e ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
