@@ -11,6 +11,7 @@
  */
 
 
+#include "../http/ngx_http_rcache_conf.h"
 #include "ngx_http_rcache_admin.h"
 
 

@@ -421,20 +421,6 @@ struct ngx_http_rcache_ctx_s {
 };
 
 
-/*
- * ngx_http_rcache_conf.c: setters of directives, and what they share.
- * bad_value logs and returns NGX_CONF_ERROR; parameter is true if value is
- * "name" and sets the rest of it; is_token, RFC 9110, 5.6.2.
- */
-
-char *ngx_http_rcache_bad_value(ngx_conf_t *cf, ngx_str_t *value,
-    char *right);
-ngx_uint_t ngx_http_rcache_parameter(ngx_str_t *value, char *name,
-    ngx_str_t *rest);
-ngx_uint_t ngx_http_rcache_is_token(ngx_str_t *value);
-char *ngx_http_rcache_parameter_msec(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_str_t *rest, ngx_msec_t *to);
-
 /* ngx_http_rcache_fallback.c */
 
 void ngx_http_rcache_fallback_init(ngx_http_rcache_zone_t *zone);
@@ -451,78 +437,6 @@ ngx_int_t ngx_http_rcache_fallback(ngx_http_request_t *r,
 ngx_int_t ngx_http_rcache_fallback_try(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 
-
-/* ngx_http_rcache_conf_server.c */
-
-char *ngx_http_rcache_server_parameter(ngx_conf_t *cf,
-    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *url);
-char *ngx_http_rcache_cluster_parameter(ngx_conf_t *cf,
-    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
-char *ngx_http_rcache_sentinel_parameter(ngx_conf_t *cf,
-    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
-char *ngx_http_rcache_read_from_parameter(ngx_conf_t *cf,
-    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
-char *ngx_http_rcache_nat_parameter(ngx_conf_t *cf,
-    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
-char *ngx_http_rcache_master_tls_parameter(ngx_conf_t *cf,
-    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
-char *ngx_http_rcache_server_complete(ngx_conf_t *cf,
-    ngx_http_rcache_zone_t *zone);
-
-
-/* ngx_http_rcache_conf_tls.c */
-
-void ngx_http_rcache_tls_init_conf(ngx_http_rcache_tls_conf_t *tls);
-char *ngx_http_rcache_tls_parameter(ngx_conf_t *cf,
-    ngx_http_rcache_tls_conf_t *tls, ngx_str_t *value);
-char *ngx_http_rcache_tls_complete(ngx_conf_t *cf,
-    ngx_http_rcache_tls_conf_t *tls, ngx_str_t *zone);
-
-
-char *ngx_http_rcache_set_zone(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_cache(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-char *ngx_http_rcache_set_valid(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_methods(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_size(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_msec(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_off(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_number(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_variants(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_ignore(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_targets(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_identity(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_via(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-
-/*
- * ngx_http_rcache_conf_stale.c: those of collapsing and of stale serving.
- * merge_use_stale leaves the NGX_HTTP_UPSTREAM_FT_* bits that are on, _NOLIVE
- * next to _ERROR, and 0 for "off".
- */
-
-char *ngx_http_rcache_set_msec_or_0(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_use_stale(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-void ngx_http_rcache_merge_use_stale(ngx_http_rcache_loc_conf_t *prev,
-    ngx_http_rcache_loc_conf_t *conf);
-char *ngx_http_rcache_set_jitter(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_early_refresh(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 
 /* ngx_http_rcache_zone.c */
 
@@ -716,8 +630,6 @@ void ngx_http_rcache_detached_close(ngx_http_request_t *r);
 
 ngx_uint_t ngx_http_rcache_is_detached(ngx_http_request_t *r);
 
-ngx_int_t ngx_http_rcache_detached_init(ngx_conf_t *cf);
-
 /* ngx_http_rcache_detached_copy.c: copies of r, ctx, a string; NGX_ERROR */
 
 ngx_int_t ngx_http_rcache_detached_copy(ngx_http_request_t *dr,
@@ -782,10 +694,6 @@ ngx_int_t ngx_http_rcache_coded(ngx_http_request_t *r,
 
 ngx_int_t ngx_http_rcache_plain_sum(rcache_entry_t *entry, uint64_t *sum,
     uint64_t *length);
-
-/* ngx_http_rcache_filter.c */
-
-ngx_int_t ngx_http_rcache_filter_init(ngx_conf_t *cf);
 
 /* what comes behind our filter */
 
@@ -1026,10 +934,6 @@ void ngx_http_rcache_near_found(ngx_http_rcache_ctx_t *ctx,
 void ngx_http_rcache_near_key_void(ngx_http_rcache_zone_t *zone,
     ngx_str_t *key);
 
-char *ngx_http_rcache_near_parameter(ngx_conf_t *cf,
-    ngx_http_rcache_zone_t *zone, ngx_str_t *value, ngx_str_t *rest);
-char *ngx_http_rcache_set_near(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 ngx_int_t ngx_http_rcache_near_start(ngx_cycle_t *cycle,
     ngx_http_rcache_zone_t *zone);
 
@@ -1137,12 +1041,8 @@ rcache_reason_e ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx,
 rcache_reason_e ngx_http_rcache_invalidate(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 
-/*
- * ngx_http_rcache_trace.c: lines of the error log have the id of the trace.
- * init: all variables are known; NGX_OK, NGX_ERROR.
- */
+/* ngx_http_rcache_trace.c: lines of the error log have the id of the trace */
 
-ngx_int_t ngx_http_rcache_trace_init(ngx_conf_t *cf);
 void ngx_http_rcache_trace(ngx_http_request_t *r);
 
 /* ngx_http_rcache_cache_status.c: adds Cache-Status, RFC 9211, and Via */
@@ -1175,10 +1075,6 @@ rcache_reason_e ngx_http_rcache_capture_store(
 void ngx_http_rcache_capture_known(ngx_http_rcache_capture_t *capture,
     off_t length);
 void ngx_http_rcache_capture_drop(ngx_http_rcache_capture_t *capture);
-
-/* ngx_http_rcache_variables.c */
-
-ngx_int_t ngx_http_rcache_add_variables(ngx_conf_t *cf);
 
 
 extern ngx_module_t  ngx_http_redis_proxy_cache_module;

@@ -7,7 +7,7 @@
 /* Setters of the directives of collapsing and of stale serving. */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_conf.h"
 
 
 /* beta in thousandths: at most 1000 */

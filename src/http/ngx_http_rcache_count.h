@@ -140,20 +140,8 @@ ngx_int_t ngx_http_rcache_tell_header(ngx_http_request_t *r, char *name,
 extern ngx_str_t  ngx_http_rcache_tell_statuses[];
 
 
-/*
- * ngx_http_rcache_metrics.c: configuration.  init_zone is the init handler of
- * the zone's memory.
- */
+/* ngx_http_rcache_metrics.c: worker start; NGX_OK, NGX_ERROR */
 
-ngx_int_t ngx_http_rcache_metrics_create_main(ngx_conf_t *cf,
-    ngx_http_rcache_main_conf_t *rmcf);
-char *ngx_http_rcache_set_label(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-void ngx_http_rcache_metrics_create_loc(
-    ngx_http_rcache_metrics_conf_t *conf);
-void ngx_http_rcache_metrics_merge_loc(ngx_conf_t *cf,
-    ngx_http_rcache_metrics_conf_t *prev, ngx_http_rcache_loc_conf_t *rlcf);
-ngx_int_t ngx_http_rcache_metrics_init_zone(ngx_shm_zone_t *shm);
 ngx_int_t ngx_http_rcache_metrics_init_process(ngx_cycle_t *cycle,
     ngx_http_rcache_zone_t *zone, ngx_http_rcache_main_conf_t *rmcf);
 

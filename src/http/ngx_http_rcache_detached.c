@@ -23,7 +23,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_conf.h"
 
 
 /* the connection's own strings and structures */

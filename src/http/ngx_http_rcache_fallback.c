@@ -4,7 +4,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_conf.h"
 
 
 #define NGX_HTTP_RCACHE_FALLBACK_QUEUE    100

@@ -55,23 +55,6 @@ typedef struct ngx_http_rcache_purge_s  ngx_http_rcache_purge_t;
 typedef void (*ngx_http_rcache_purge_pt)(void *data, rcache_purge_id_t *id);
 
 
-/* ngx_http_rcache_conf_purge.c: NGX_CONF_OK, NGX_CONF_ERROR or a text */
-
-char *ngx_http_rcache_set_tags(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_invalidate_tags(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_purge(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-
-void ngx_http_rcache_purge_create(ngx_http_rcache_purge_conf_t *conf);
-void ngx_http_rcache_purge_merge(ngx_http_rcache_purge_conf_t *prev,
-    ngx_http_rcache_purge_conf_t *conf);
-
-/* a location with that configuration needs the log to be followed */
-
-ngx_uint_t ngx_http_rcache_purge_used(ngx_http_rcache_purge_conf_t *conf);
-
 
 /*
  * ngx_http_rcache_follow.c.  init: in each process, after the zone is there;

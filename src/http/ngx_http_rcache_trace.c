@@ -11,7 +11,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_conf.h"
 
 
 /* the longest id that is shown; W3C's has 32 digits */
