@@ -11,8 +11,9 @@
  */
 
 
-#include "../http/ngx_http_rcache_conf.h"
 #include "ngx_http_rcache_admin.h"
+#include "../http/ngx_http_rcache_conf.h"
+#include "../http/ngx_http_rcache_zone.h"
 
 
 #define NGX_HTTP_RCACHE_ADMIN_BODY  (256 * 1024)

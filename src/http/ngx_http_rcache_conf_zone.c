@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_rcache_conf.h"
+#include "ngx_http_rcache_zone.h"
 
 
 #define NGX_HTTP_RCACHE_CONNECT_TIMEOUT  100

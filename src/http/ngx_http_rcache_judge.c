@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_zone.h"
 
 
 static rcache_reason_e ngx_http_rcache_decode(ngx_http_rcache_ctx_t *ctx,

@@ -12,6 +12,7 @@
 
 
 #include "ngx_http_rcache_stream.h"
+#include "ngx_http_rcache_zone.h"
 
 
 static rcache_reason_e ngx_http_rcache_stream_exist(

@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_zone.h"
 
 
 /* milliseconds without a refusal until a cluster is said to accept again */
