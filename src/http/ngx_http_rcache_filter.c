@@ -14,6 +14,7 @@
 #include "ngx_http_rcache_body.h"
 #include "ngx_http_rcache_conf.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_store.h"
 
 
 static ngx_int_t ngx_http_rcache_header_filter(ngx_http_request_t *r);

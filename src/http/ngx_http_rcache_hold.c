@@ -15,7 +15,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_store.h"
 
 
 /* bytes: what is worth a write of its own */

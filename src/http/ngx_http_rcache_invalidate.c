@@ -12,6 +12,7 @@
 
 
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_store.h"
 
 
 #define NGX_HTTP_RCACHE_INVALIDATE_MAX  3

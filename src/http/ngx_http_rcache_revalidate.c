@@ -10,7 +10,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_store.h"
 
 
 static rcache_field_t *ngx_http_rcache_freshen_said(ngx_http_request_t *r,

@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_rcache_flight.h"
+#include "ngx_http_rcache_store.h"
 #include "ngx_http_rcache_zone.h"
 
 
