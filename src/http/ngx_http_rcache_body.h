@@ -265,5 +265,9 @@ ngx_int_t ngx_http_rcache_pass_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in, ngx_uint_t last);
 ngx_int_t ngx_http_rcache_discard(ngx_chain_t *in);
 
+/* what comes behind our filter */
+
+ngx_int_t ngx_http_rcache_output(ngx_http_request_t *r, ngx_chain_t *in);
+
 
 #endif /* _NGX_HTTP_RCACHE_BODY_H_INCLUDED_ */

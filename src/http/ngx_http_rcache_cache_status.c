@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_response.h"
 
 
 static ngx_int_t ngx_http_rcache_via(ngx_http_request_t *r,

@@ -15,6 +15,7 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_response.h"
 
 
 /* what a header says of the bytes of the body, and would be wrong of others */

@@ -12,7 +12,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_response.h"
 
 
 static void ngx_http_rcache_validators(ngx_http_request_t *r,

@@ -23,6 +23,7 @@
 
 #include "ngx_http_rcache_body.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_response.h"
 
 
 static ngx_int_t ngx_http_rcache_offline(ngx_http_request_t *r,

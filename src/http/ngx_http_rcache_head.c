@@ -4,7 +4,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_response.h"
 
 
 #define NGX_HTTP_RCACHE_VERSION  "HTTP/1.1 "

@@ -15,6 +15,7 @@
  */
 
 
+#include "ngx_http_rcache_body.h"
 #include "ngx_http_rcache_store.h"
 
 

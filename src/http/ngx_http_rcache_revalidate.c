@@ -10,6 +10,7 @@
  */
 
 
+#include "ngx_http_rcache_response.h"
 #include "ngx_http_rcache_store.h"
 
 

@@ -10,7 +10,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_response.h"
 
 
 #define NGX_HTTP_RCACHE_FAILURES                                              \
