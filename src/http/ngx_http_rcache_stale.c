@@ -10,6 +10,7 @@
  */
 
 
+#include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_response.h"
 
 
