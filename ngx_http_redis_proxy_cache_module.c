@@ -14,6 +14,7 @@
 #include "src/admin/ngx_http_rcache_admin.h"
 #include "src/admin/ngx_http_rcache_status.h"
 #include "src/http/ngx_http_rcache_conf.h"
+#include "src/http/ngx_http_rcache_lookup.h"
 #include "src/http/ngx_http_rcache_zone.h"
 
 

@@ -13,6 +13,7 @@
 
 #include "ngx_http_rcache_admin.h"
 #include "../http/ngx_http_rcache_conf.h"
+#include "../http/ngx_http_rcache_lookup.h"
 #include "../http/ngx_http_rcache_zone.h"
 
 

@@ -245,13 +245,6 @@ ngx_chain_t *ngx_http_rcache_gzip_piece(ngx_pool_t *pool,
 
 uint32_t ngx_http_rcache_crc(uint32_t crc, u_char *p, size_t len);
 
-/* ngx_http_rcache_lookup.c */
-
-void ngx_http_rcache_probed(ngx_http_rcache_ctx_t *ctx,
-    rcache_reason_e reason);
-void ngx_http_rcache_park_probe(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
-
 /*
  * ngx_http_rcache_filter.c: a part of the body, the last one or not; as the
  * state wants it, in particular one that is captured.

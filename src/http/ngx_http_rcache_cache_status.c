@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_lookup.h"
 #include "ngx_http_rcache_response.h"
 
 

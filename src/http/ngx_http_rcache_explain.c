@@ -12,6 +12,7 @@
 
 
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_lookup.h"
 
 
 /* bytes of the header, and what is shown of a key, and of other strings */

@@ -6,6 +6,7 @@
 
 #include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_conf.h"
+#include "ngx_http_rcache_lookup.h"
 
 
 #define NGX_HTTP_RCACHE_FALLBACK_QUEUE    100

@@ -16,6 +16,7 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_lookup.h"
 #include "ngx_http_rcache_store.h"
 
 

@@ -13,6 +13,7 @@
 
 #include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_lookup.h"
 #include "ngx_http_rcache_store.h"
 
 

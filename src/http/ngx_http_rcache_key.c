@@ -4,7 +4,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_lookup.h"
 
 
 static ngx_int_t ngx_http_rcache_default_key(ngx_http_request_t *r,

@@ -15,6 +15,7 @@
 
 #include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_lookup.h"
 #include "ngx_http_rcache_store.h"
 #include "ngx_http_rcache_zone.h"
 

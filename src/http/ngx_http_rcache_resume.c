@@ -23,6 +23,7 @@
 
 #include "ngx_http_rcache_body.h"
 #include "ngx_http_rcache_collapse.h"
+#include "ngx_http_rcache_lookup.h"
 
 
 #define NGX_HTTP_RCACHE_RANGE  (sizeof("bytes -/") - 1 + 3 * NGX_INT64_LEN)

@@ -15,6 +15,7 @@
  */
 
 
+#include "ngx_http_rcache_lookup.h"
 #include "ngx_http_rcache_stream.h"
 #include "ngx_http_rcache_zone.h"
 

@@ -45,5 +45,10 @@ rcache_reason_e ngx_http_rcache_zone_offer(ngx_http_rcache_zone_t *zone,
 
 rcache_reason_e ngx_http_rcache_op_reason(ngx_http_rcache_op_t *op);
 
+/* ngx_http_rcache_sample.c: worker start; NGX_OK, NGX_ERROR */
+
+ngx_int_t ngx_http_rcache_sample_init(ngx_cycle_t *cycle,
+    ngx_http_rcache_zone_t *zone);
+
 
 #endif /* _NGX_HTTP_RCACHE_ZONE_H_INCLUDED_ */
