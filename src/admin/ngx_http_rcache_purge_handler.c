@@ -9,6 +9,7 @@
 
 #include "ngx_http_rcache_admin.h"
 #include "../http/ngx_http_rcache_collapse.h"
+#include "../http/ngx_http_rcache_fetch.h"
 #include "../http/ngx_http_rcache_lookup.h"
 
 

@@ -2,7 +2,19 @@
 /*
  * The HTTP room: the life of a request, from the lookup to the store.  It
  * knows nginx's requests and calls down to src/redis, src/shm and src/core.
- * A file is one step of that life; this header is what they share.
+ * A file is one step of that life.  This header has the types that all share:
+ * what is configured, a zone, and the context of a request.  What a step does
+ * for the others is in the header of its room:
+ *
+ *     _zone.h       a zone's Redis: what all commands go through
+ *     _lookup.h     may it be looked up, under which key, what is there?
+ *     _collapse.h   who makes the response, who waits for it?
+ *     _fetch.h      what the content handler is asked for
+ *     _response.h   what the response says, and what is sent of an entry
+ *     _body.h       bodies longer than a segment, both ways
+ *     _store.h      how it gets into Redis
+ *     _count.h      what is counted of all that
+ *     _conf.h       what is done while nginx.conf is read
  */
 
 
@@ -381,75 +393,6 @@ struct ngx_http_rcache_ctx_s {
     unsigned                       discard:1; /* the client has its answer,
                                                  the body is only captured */
 };
-
-
-/*
- * ngx_http_rcache_detached.c: a request like r that has no client: a main
- * request of its own, on a connection without a socket, in the same location.
- * It refers to nothing of r: strings, header lines and variables that are
- * evaluated already are copied.
- *
- * r has the content handler, method and header lines that its client's
- * request has, and ctx an entry.  What is created has a ctx with what a
- * refresh needs of *ctx: zone, keys, marker, variant, seen, stale and the
- * entry without its body; it is marked background.  Its state is to be set.
- *
- * run: it begins with our handler of the PRECONTENT phase, at the end of this
- * turn.  close: ends it, with its ctx; not to be called from inside its own
- * handlers.  NULL if memory or connections are short.
- *
- * It sends nothing, asks no error_page and follows no internal redirect; it
- * is logged only where log_subrequest is on, as nginx's own are.
- */
-
-ngx_http_request_t *ngx_http_rcache_detached_create(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
-void ngx_http_rcache_detached_run(ngx_http_request_t *r);
-void ngx_http_rcache_detached_close(ngx_http_request_t *r);
-
-/* it, or a subrequest of it */
-
-ngx_uint_t ngx_http_rcache_is_detached(ngx_http_request_t *r);
-
-/* ngx_http_rcache_detached_copy.c: copies of r, ctx, a string; NGX_ERROR */
-
-ngx_int_t ngx_http_rcache_detached_copy(ngx_http_request_t *dr,
-    ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx);
-ngx_int_t ngx_http_rcache_copy_str(ngx_pool_t *pool, ngx_str_t *to,
-    ngx_str_t *from);
-
-/*
- * ngx_http_rcache_mask.c: shows the content handler another request than the
- * client's: without Range and If-*, with our own conditions if there is an
- * entry to be validated, GET for HEAD; and puts the client's back.
- * mask_range: to a request of our own, with these as its Range and If-Range.
- */
-
-ngx_int_t ngx_http_rcache_mask(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
-ngx_int_t ngx_http_rcache_mask_range(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx, rcache_str_t *range, rcache_str_t *if_range);
-void ngx_http_rcache_unmask(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
-
-/*
- * ngx_http_rcache_stale.c: the stale entry in place of a failure.
- *
- * fetch: goes around the content handler of a request that leads, or has
- * something stale to fall back on.  failed: the response in r->headers_out is
- * a failure for which ctx has something stale.  instead: puts it there, and
- * ends the flight; NGX_OK, NGX_ERROR.  shelter: as with
- * proxy_ignore_client_abort, others want what is being fetched.
- */
-
-void ngx_http_rcache_fetch(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
-void ngx_http_rcache_shelter(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
-ngx_uint_t ngx_http_rcache_failed(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
-ngx_int_t ngx_http_rcache_instead(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
 
 
 extern ngx_module_t  ngx_http_redis_proxy_cache_module;

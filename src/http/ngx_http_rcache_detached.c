@@ -25,6 +25,7 @@
 
 #include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_conf.h"
+#include "ngx_http_rcache_fetch.h"
 #include "ngx_http_rcache_lookup.h"
 
 

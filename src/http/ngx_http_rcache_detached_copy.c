@@ -10,6 +10,7 @@
  */
 
 
+#include "ngx_http_rcache_fetch.h"
 #include "ngx_http_rcache_lookup.h"
 
 

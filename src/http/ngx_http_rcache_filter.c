@@ -15,6 +15,7 @@
 #include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_conf.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_fetch.h"
 #include "ngx_http_rcache_lookup.h"
 #include "ngx_http_rcache_response.h"
 #include "ngx_http_rcache_store.h"

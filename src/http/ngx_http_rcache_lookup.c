@@ -14,6 +14,7 @@
 #include "ngx_http_rcache_body.h"
 #include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_fetch.h"
 #include "ngx_http_rcache_lookup.h"
 #include "ngx_http_rcache_response.h"
 #include "ngx_http_rcache_store.h"

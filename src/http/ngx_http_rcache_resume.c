@@ -23,6 +23,7 @@
 
 #include "ngx_http_rcache_body.h"
 #include "ngx_http_rcache_collapse.h"
+#include "ngx_http_rcache_fetch.h"
 #include "ngx_http_rcache_lookup.h"
 
 

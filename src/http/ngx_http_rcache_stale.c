@@ -11,6 +11,7 @@
 
 
 #include "ngx_http_rcache_collapse.h"
+#include "ngx_http_rcache_fetch.h"
 #include "ngx_http_rcache_lookup.h"
 #include "ngx_http_rcache_response.h"
 
