@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_rcache_conf.h"
+#include "../core/rcache_stale.h"
 
 
 /* beta in thousandths: at most 1000 */

@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_rcache_response.h"
+#include "../core/rcache_date.h"
 
 
 #define NGX_HTTP_RCACHE_VERSION  "HTTP/1.1 "

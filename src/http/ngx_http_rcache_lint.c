@@ -11,6 +11,7 @@
 
 
 #include "ngx_http_rcache_conf.h"
+#include "../core/rcache_response.h"
 
 
 typedef struct {

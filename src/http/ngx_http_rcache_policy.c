@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_rcache_lookup.h"
+#include "../core/rcache_range.h"
 
 
 static ngx_int_t ngx_http_rcache_unsafe(ngx_http_request_t *r,

@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_rcache_response.h"
+#include "../core/rcache_stale.h"
 
 
 static ngx_uint_t ngx_http_rcache_upstream_ignores(ngx_http_request_t *r);
