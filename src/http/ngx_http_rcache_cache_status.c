@@ -7,7 +7,6 @@
 /* What is said of the cache itself: Cache-Status, RFC 9211, and Via. */
 
 
-#include "ngx_http_rcache_count.h"
 #include "ngx_http_rcache_lookup.h"
 #include "ngx_http_rcache_response.h"
 

@@ -11,7 +11,6 @@
  */
 
 
-#include "ngx_http_rcache_count.h"
 #include "ngx_http_rcache_lookup.h"
 
 

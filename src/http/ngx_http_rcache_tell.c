@@ -11,7 +11,7 @@
  */
 
 
-#include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache.h"
 
 
 static ngx_int_t ngx_http_rcache_server_timing(ngx_http_request_t *r,
