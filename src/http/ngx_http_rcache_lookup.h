@@ -12,7 +12,7 @@
 #include "ngx_http_rcache.h"
 
 
-/* ngx_http_rcache_lookup.c: PRECONTENT phase handler */
+/* ngx_http_rcache_handler.c: of the PRECONTENT phase */
 
 ngx_int_t ngx_http_rcache_lookup_handler(ngx_http_request_t *r);
 
@@ -43,9 +43,16 @@ void ngx_http_rcache_redirected(ngx_http_request_t *r);
 
 ngx_http_rcache_ctx_t *ngx_http_rcache_find_ctx(ngx_http_request_t *r);
 
+/* the content handler is to make the response: NGX_DECLINED */
+
+ngx_int_t ngx_http_rcache_fill(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
+
 /*
- * Looks ctx->redis_key up; RCACHE_REASON_NONE: the request has to wait.
- * again: the same another time, what the first one brought is forgotten.
+ * ngx_http_rcache_lookup.c: looks ctx->redis_key up; RCACHE_REASON_NONE: the
+ * request has to wait.  again: the same another time, what the first one
+ * brought is forgotten.
  */
 
 rcache_reason_e ngx_http_rcache_lookup(ngx_http_request_t *r,
@@ -76,11 +83,6 @@ void ngx_http_rcache_park_lookup(ngx_http_request_t *r,
 /* acts on what ngx_http_rcache_decide() says: the phases go on */
 
 void ngx_http_rcache_resume(ngx_http_rcache_ctx_t *ctx, ngx_int_t rc);
-
-/* the content handler is to make the response: NGX_DECLINED */
-
-ngx_int_t ngx_http_rcache_fill(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
 
 /*
  * May a replica answer?  Not who has been told that something is there, and
