@@ -13,6 +13,30 @@
 
 
 /*
+ * ngx_http_rcache_intake.c: the response of a fetch is taken in.
+ *
+ * start: its header is there; NGX_OK: its body will be captured; NGX_DECLINED,
+ * and why not.  capture_body: a part of it, which goes on to the client.  end:
+ * the capture, if there is one, is over, for the reason given; those who wait
+ * are told.  mark: for how many milliseconds nobody is to wait, for it will be
+ * the same for the next response; or 0.
+ *
+ * gone: the leader's client is, but the others still want the response.
+ */
+
+ngx_int_t ngx_http_rcache_intake_start(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, rcache_reason_e *reason);
+ngx_int_t ngx_http_rcache_capture_body(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
+void ngx_http_rcache_intake_end(ngx_http_rcache_ctx_t *ctx,
+    rcache_reason_e reason);
+ngx_msec_t ngx_http_rcache_intake_mark(ngx_http_rcache_ctx_t *ctx,
+    rcache_reason_e reason);
+void ngx_http_rcache_intake_gone(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
+
+/*
  * ngx_http_rcache_capture.c: a response on its way to Redis.  create judges
  * the headers and returns NULL with *reason; append takes in a chain of the
  * body and returns the reason for which the capture has to end, or
