@@ -1,7 +1,7 @@
 
 /*
  * Purging: the log in Redis, what this instance knows of it, and what that
- * means for an entry.  The files ngx_http_rcache_follow.c, _purge.c and
+ * means for an entry.  The files ngx_http_rcache_follow*.c, _purge.c and
  * _tags.c; the life of a request and src/admin call them.
  *
  * Whatever purges, from inside or outside, appends a record to the log, a
