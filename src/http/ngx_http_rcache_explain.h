@@ -109,18 +109,14 @@ u_char *ngx_http_rcache_explain_dropped(u_char *p, u_char *last,
 
 /*
  * ngx_http_rcache_tell.c: adds the lines of redis_proxy_cache_server_timing
- * and redis_proxy_cache_explain to the response; NGX_OK, NGX_ERROR.
- *
- * msec writes a time in milliseconds behind the name; header adds a line,
- * whose value is in the request's pool.
+ * and redis_proxy_cache_explain to the response; NGX_OK, NGX_ERROR.  msec
+ * writes a time in milliseconds behind the name.
  */
 
 ngx_int_t ngx_http_rcache_tell(ngx_http_request_t *r,
     struct ngx_http_rcache_ctx_s *ctx);
 u_char *ngx_http_rcache_tell_msec(u_char *p, u_char *last, char *name,
     uint64_t usec);
-ngx_int_t ngx_http_rcache_tell_header(ngx_http_request_t *r, char *name,
-    u_char *data, u_char *last);
 
 extern ngx_str_t  ngx_http_rcache_tell_statuses[];
 

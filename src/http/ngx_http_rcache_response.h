@@ -91,6 +91,14 @@ ngx_int_t ngx_http_rcache_head_restore(ngx_http_request_t *r,
     rcache_entry_t *entry);
 
 /*
+ * Adds a line to r->headers_out, with strings that the caller keeps; NULL: no
+ * memory.
+ */
+
+ngx_table_elt_t *ngx_http_rcache_add_header(ngx_http_request_t *r, char *name,
+    u_char *value, size_t len);
+
+/*
  * ngx_http_rcache_compress.c: the part of it for a body that is kept
  * compressed.  entry->body is the decoded one, unless the client accepts it as
  * it is: then the header says so.  As restore; NGX_DECLINED: it is damaged.
