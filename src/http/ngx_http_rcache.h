@@ -100,7 +100,9 @@ typedef struct {
 } ngx_http_rcache_futile_t;
 
 
-typedef struct {
+typedef struct ngx_http_rcache_zone_s  ngx_http_rcache_zone_t;
+
+struct ngx_http_rcache_zone_s {
     ngx_str_t                      name;
     ngx_str_t                      prefix;
     ngx_http_rcache_where_t        where;    /* it is declared */
@@ -147,7 +149,7 @@ typedef struct {
                                                  has not answered for */
     ngx_queue_t                    uploads;  /* who sends them, the oldest
                                                 first */
-} ngx_http_rcache_zone_t;
+};
 
 
 typedef struct {

@@ -45,10 +45,8 @@ static ngx_int_t ngx_http_rcache_follow_ask(ngx_http_rcache_follow_t *follow,
 
 
 ngx_int_t
-ngx_http_rcache_follow_init(ngx_cycle_t *cycle, void *data)
+ngx_http_rcache_follow_init(ngx_cycle_t *cycle, ngx_http_rcache_zone_t *zone)
 {
-    ngx_http_rcache_zone_t *zone = data;
-
     u_char                    *p;
     ngx_http_rcache_follow_t  *follow;
 

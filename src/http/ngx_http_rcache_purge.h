@@ -30,6 +30,7 @@
 
 
 struct ngx_http_rcache_ctx_s;
+struct ngx_http_rcache_zone_s;
 
 typedef struct ngx_http_rcache_follow_s  ngx_http_rcache_follow_t;
 
@@ -64,7 +65,8 @@ typedef void (*ngx_http_rcache_purge_pt)(void *data, rcache_purge_id_t *id);
  * up is to be asked with, 0 if it could not be sent.
  */
 
-ngx_int_t ngx_http_rcache_follow_init(ngx_cycle_t *cycle, void *zone);
+ngx_int_t ngx_http_rcache_follow_init(ngx_cycle_t *cycle,
+    struct ngx_http_rcache_zone_s *zone);
 ngx_uint_t ngx_http_rcache_follow_blind(ngx_http_rcache_follow_t *follow);
 ngx_uint_t ngx_http_rcache_follow_deaf(ngx_http_rcache_follow_t *follow);
 ngx_uint_t ngx_http_rcache_follow_catch_up(ngx_http_rcache_follow_t *follow,
@@ -124,8 +126,8 @@ ngx_uint_t ngx_http_rcache_purge_late(struct ngx_http_rcache_ctx_s *ctx,
  * is; NGX_DECLINED: Redis is not there; NGX_ERROR.
  */
 
-ngx_int_t ngx_http_rcache_purge_start(void *zone, ngx_str_t *pairs,
-    ngx_uint_t n, ngx_str_t *keys, ngx_uint_t nkeys,
+ngx_int_t ngx_http_rcache_purge_start(struct ngx_http_rcache_zone_s *zone,
+    ngx_str_t *pairs, ngx_uint_t n, ngx_str_t *keys, ngx_uint_t nkeys,
     ngx_http_rcache_purge_pt handler, void *data,
     ngx_http_rcache_purge_t **purge);
 void ngx_http_rcache_purge_detach(ngx_http_rcache_purge_t *purge);
@@ -133,7 +135,8 @@ void ngx_http_rcache_purge_detach(ngx_http_rcache_purge_t *purge);
 
 /* ngx_http_rcache_walk.c: worker start; NGX_OK, NGX_ERROR */
 
-ngx_int_t ngx_http_rcache_walk_init(ngx_cycle_t *cycle, void *zone);
+ngx_int_t ngx_http_rcache_walk_init(ngx_cycle_t *cycle,
+    struct ngx_http_rcache_zone_s *zone);
 
 
 #endif /* _NGX_HTTP_RCACHE_PURGE_H_INCLUDED_ */
