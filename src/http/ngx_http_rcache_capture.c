@@ -12,6 +12,9 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_lookup.h"
+#include "ngx_http_rcache_response.h"
+#include "ngx_http_rcache_store.h"
 
 
 /* buffers for a body of unknown length: the first, and the largest */

@@ -27,7 +27,7 @@
 #define _NGX_HTTP_RCACHE_FLIGHT_H_INCLUDED_
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_collapse.h"
 
 
 /* another worker is asked again, in case a wake-up was lost; milliseconds */

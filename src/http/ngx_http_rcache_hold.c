@@ -16,7 +16,9 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_lookup.h"
+#include "ngx_http_rcache_store.h"
 
 
 /* bytes: what is worth a write of its own */

@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_rcache_flight.h"
+#include "ngx_http_rcache_store.h"
 
 
 void

@@ -5,6 +5,8 @@
 
 
 #include "ngx_http_rcache_flight.h"
+#include "ngx_http_rcache_store.h"
+#include "ngx_http_rcache_zone.h"
 
 
 /* another instance, in case a message was lost; milliseconds */

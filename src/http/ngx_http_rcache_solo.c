@@ -15,6 +15,7 @@
  */
 
 
+#include "ngx_http_rcache_fetch.h"
 #include "ngx_http_rcache_flight.h"
 
 

@@ -5,7 +5,11 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_response.h"
+#include "ngx_http_rcache_store.h"
+#include "ngx_http_rcache_zone.h"
 
 
 /* a payload of so many bytes goes ahead, see ngx_http_rcache_stage_command() */
