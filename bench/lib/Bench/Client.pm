@@ -135,9 +135,9 @@ sub redis {
 }
 
 
-# A process on that core, which keeps the connection for itself; each call of
-# what is returned is a PING from there and its answer, in seconds, or undef.
-# What a worker waits for Redis is more than it is for who shares a core with it.
+# A process on that core, which keeps the connection for itself: its pid, and a
+# function that returns how long a PING from there takes, in seconds, or undef.
+# A worker waits longer for Redis than who shares a core with it.
 
 sub pinger {
     my ($s, $core) = @_;
