@@ -494,6 +494,22 @@ is($r && $r->body, 'first, last', 'nginx stops gracefully: the response ends');
 is($two->get('/x/slow?stop')->body, 'first, last', 'and is stored');
 $c->close();
 
+# nobody waits for the store, and it is not lost with the worker
+
+my $three = $t->nginx($conf);
+$c = $three->begin('GET', '/x/slow?leave');
+wait_for { $origin->count('/x/slow?leave') };
+$redis->freeze();
+$origin->say('leave');
+$r = $c->response('GET');
+is($r && $r->body, 'first, last', 'a response ends, and nginx stops');
+kill 'QUIT', $three->running();
+sleep(0.2);
+$redis->thaw();
+ok(wait_for { $two->get('/x/slow?leave')->verdict eq 'HIT -' }, 'it is stored');
+is($origin->count('/x/slow?leave'), 1, 'by the one fetch');
+$c->close();
+
 $t->done();
 
 
