@@ -321,6 +321,18 @@ EOC
     ),
 
     module(
+        name     => 'module-spool',
+        title    => 'this module, TCP, short temporary files',
+        backend  => 'redis-tcp',
+        location => <<'EOC',
+            proxy_max_temp_file_size  512k;
+EOC
+        runs     => { hot => 'HIT', miss => 'MISS' },
+        counts   => 'entries',
+        extra    => 1,
+    ),
+
+    module(
         name     => 'module-tls',
         title    => 'this module, TLS',
         backend  => 'redis-tls',
