@@ -39,6 +39,8 @@ static void ngx_http_rcache_gone(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_end(ngx_http_rcache_ctx_t *ctx,
     rcache_reason_e reason);
+static void ngx_http_rcache_unstored(ngx_http_rcache_ctx_t *ctx,
+    rcache_reason_e reason);
 static ngx_uint_t ngx_http_rcache_vain(ngx_http_rcache_ctx_t *ctx);
 static ngx_msec_t ngx_http_rcache_mark(ngx_http_rcache_ctx_t *ctx,
     rcache_reason_e reason);
@@ -177,8 +179,7 @@ ngx_http_rcache_fill_header(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
         if (!ctx->stored) {
             ngx_http_rcache_count_refused(ctx, ctx->reason);
-            ngx_http_rcache_flight_end(ctx, '-',
-                                     ngx_http_rcache_mark(ctx, ctx->reason));
+            ngx_http_rcache_unstored(ctx, ctx->reason);
         }
 
         ctx->state = NGX_HTTP_RCACHE_FRESHENED;
@@ -773,6 +774,13 @@ ngx_http_rcache_end(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
         return;
     }
 
+    ngx_http_rcache_unstored(ctx, reason);
+}
+
+
+static void
+ngx_http_rcache_unstored(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
+{
     if (reason == RCACHE_REASON_PURGED) {
 
         /* who waits wants what is fetched from now on */

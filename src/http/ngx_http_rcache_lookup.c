@@ -654,6 +654,9 @@ ngx_http_rcache_fill(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     ctx->state = NGX_HTTP_RCACHE_FILL;
 
+    /* what a 304 renews has the position of the fetch from then on */
+
+    ngx_http_rcache_purge_recheck(ctx);
     ngx_http_rcache_purge_begin(ctx);
 
     if (ngx_http_rcache_mask(r, ctx) != NGX_OK) {

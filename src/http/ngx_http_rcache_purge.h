@@ -128,6 +128,10 @@ void ngx_http_rcache_invalidate_tags(ngx_http_request_t *r,
 rcache_reason_e ngx_http_rcache_purge_judge(
     struct ngx_http_rcache_ctx_s *ctx, rcache_entry_t *entry);
 
+/* what was to be asked for, or used in a failure, may have been purged since */
+
+void ngx_http_rcache_purge_recheck(struct ngx_http_rcache_ctx_s *ctx);
+
 /* it was purged while it was fetched, or nobody can tell */
 
 ngx_uint_t ngx_http_rcache_purge_late(struct ngx_http_rcache_ctx_s *ctx,

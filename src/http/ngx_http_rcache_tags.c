@@ -211,6 +211,27 @@ ngx_http_rcache_purge_judge(ngx_http_rcache_ctx_t *ctx, rcache_entry_t *entry)
 }
 
 
+void
+ngx_http_rcache_purge_recheck(ngx_http_rcache_ctx_t *ctx)
+{
+    uint64_t  soft;
+
+    if (ctx->zone->follow == NULL
+        || !(ctx->stale || ctx->kept || ctx->stale_use)
+        || !ngx_http_rcache_purge_match(ctx, &ctx->entry, &soft))
+    {
+        return;
+    }
+
+    ctx->stale = 0;
+    ctx->kept = 0;
+    ctx->stale_use = 0;
+
+    ctx->status = NGX_HTTP_RCACHE_MISS;
+    ctx->reason = RCACHE_REASON_PURGED;
+}
+
+
 ngx_uint_t
 ngx_http_rcache_purge_late(ngx_http_rcache_ctx_t *ctx, rcache_entry_t *entry)
 {
