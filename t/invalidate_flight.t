@@ -99,6 +99,34 @@ is($one->get($uri, @cookie)->verdict, 'MISS set_cookie', 'it cannot again');
 is($redis->get(key($uri) . ':l'), '-', 'and there is another mark');
 not_stored('under a mark', $uri, $c);
 
+# who waited for a variant that is void leads the next fetch, and stores it
+
+$uri = '/waits';
+my @vary = ('X-Say' => 'Vary: X-A');
+is($two->get($uri, @vary)->verdict, 'MISS -', 'a variant');
+$c = begun($uri, @vary, 'X-A' => 1);
+my $w = $two->begin('GET', $uri, headers => [ @vary, 'X-A' => 1 ]);
+ok($origin->stays($uri, 2, 0.3), 'a request waits for another one');
+is($one->request('DELETE', $uri)->status, 204, 'which is invalidated');
+not_stored('a variant', $uri, $c, @vary);
+my $new = answer($w->response('GET'));
+is(answer($one->get($uri, 'X-A' => 1)), $new, 'who waited has stored it');
+
+# the same if nothing varies any more; another one waits for that
+
+$uri = '/plain';
+is($two->get($uri, @vary)->verdict, 'MISS -', 'a variant');
+$c = begun($uri, @vary, 'X-A' => 1);
+my @w = map { $two->begin('GET', $uri, headers => [ 'X-A' => 1 ]) } 1 .. 2;
+ok($origin->stays($uri, 2, 0.3), 'two wait for another one');
+is($one->request('DELETE', $uri)->status, 204, 'which is invalidated');
+$origin->say('go-plain');
+$c->response('GET');
+my %new = map { answer($_->response('GET')) => 1 } @w;
+is(keys %new, 1, 'they share a response');
+is_deeply([ map { $_->method } $origin->requests($uri) ],
+          [ qw(GET GET DELETE GET) ], 'and a fetch');
+
 $t->done();
 
 
