@@ -99,10 +99,31 @@ is($one->get($uri, @cookie)->verdict, 'MISS set_cookie', 'it cannot again');
 is($redis->get(key($uri) . ':l'), '-', 'and there is another mark');
 not_stored('under a mark', $uri, $c);
 
+# one that was to be a variant, and is none
+
+$uri = '/variant';
+is($two->get($uri, 'X-Say' => 'Vary: X-A')->verdict, 'MISS -', 'a variant');
+$c = begun($uri, 'X-A' => 1);
+is($one->request('DELETE', $uri)->status, 204, 'another one is being fetched');
+not_stored('no variant', $uri, $c);
+
+# the lock of a variant that was not stored is left
+
+$uri = '/left';
+my @vary = ('X-Say' => 'Vary: X-A');
+is($two->get($uri, @vary)->verdict, 'MISS -', 'a variant');
+$c = begun($uri, @vary, 'X-A' => 1);
+is($one->request('DELETE', $uri)->status, 204, 'another one is being fetched');
+is($one->get($uri, @vary)->verdict, 'MISS -', 'the first one is new');
+$origin->say('go-left');
+$c->response('GET');
+is($one->get($uri, @vary, 'X-A' => 1)->verdict, 'MISS -',
+   'nobody waits for a lock that is of no use');
+is($two->get($uri, @vary, 'X-A' => 1)->verdict, 'HIT -', 'and it is stored');
+
 # who waited for a variant that is void leads the next fetch, and stores it
 
 $uri = '/waits';
-my @vary = ('X-Say' => 'Vary: X-A');
 is($two->get($uri, @vary)->verdict, 'MISS -', 'a variant');
 $c = begun($uri, @vary, 'X-A' => 1);
 my $w = $two->begin('GET', $uri, headers => [ @vary, 'X-A' => 1 ]);

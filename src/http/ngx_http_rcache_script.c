@@ -146,7 +146,7 @@ static ngx_str_t  ngx_http_rcache_script_store = ngx_string(
     NGX_HTTP_RCACHE_SCRIPT_OLD
     "if v=='' then redis.call('RENAME',KEYS[#KEYS],KEYS[1]) "
     "else redis.call('SET',KEYS[1],v,'PX',ARGV[3]) end "
-    "if m then redis.call('SET',m,ARGV[7],'PX',ARGV[8]) end "
+    "if m and m~=KEYS[1] then redis.call('SET',m,ARGV[7],'PX',ARGV[8]) end "
     NGX_HTTP_RCACHE_SCRIPT_LEFT
     "return ARGV[5]=='0' and o or 1"
 );
@@ -298,7 +298,7 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
     pool = NULL;
     argv = args;
 
-    marker = (store->marker.len != 0);
+    marker = (store->marker_key.len != 0);
     nsegments = store->segments ? store->segments->count : 0;
     last = store->stage.len ? 1 : nsegments;
 

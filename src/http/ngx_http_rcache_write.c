@@ -402,6 +402,13 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
         if (ngx_http_rcache_write_marker(ctx, op, entry, store) != NGX_OK) {
             return NGX_ERROR;
         }
+
+    } else if (ctx->marker) {
+
+        /* the lock is a variant's, which an invalidation does not know of */
+
+        store->marker_key = ctx->redis_key;
+        store->seen_generation = ctx->seen_generation;
     }
 
     if (known) {
