@@ -266,9 +266,12 @@ typedef struct ngx_http_rcache_ctx_s      ngx_http_rcache_ctx_t;
 
 /* commands that change something; in the pool of the last operation */
 
-typedef struct {
+typedef struct ngx_http_rcache_write_s  ngx_http_rcache_write_t;
+
+struct ngx_http_rcache_write_s {
     ngx_http_rcache_zone_t        *zone;
     ngx_http_rcache_ctx_t         *ctx;      /* who waits; NULL: nobody */
+    ngx_http_rcache_write_t       *next;     /* that it waits for as well */
     ngx_http_rcache_flight_t      *flight;   /* that it completes, or NULL */
     ngx_chain_t                   *payload;  /* for those who wait there */
     size_t                         size;
@@ -287,7 +290,7 @@ typedef struct {
 
     unsigned                       answered:1; /* the stage is */
     unsigned                       staged:1; /* and it has the payload */
-} ngx_http_rcache_write_t;
+};
 
 
 struct ngx_http_rcache_ctx_s {
@@ -334,7 +337,7 @@ struct ngx_http_rcache_ctx_s {
     ngx_http_rcache_dry_t         *dry;      /* NULL: it is no dry run */
     ngx_http_rcache_audit_t       *audit;    /* NULL: nor an audit */
 
-    ngx_http_rcache_write_t       *write;    /* under way */
+    ngx_http_rcache_write_t       *write;    /* those under way */
     ngx_chain_t                   *held;
 
     /* the fetch that it leads or waits for */
@@ -1081,14 +1084,18 @@ ngx_int_t ngx_http_rcache_instead(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 
 /*
- * ngx_http_rcache_write.c: commands that change something.  ctx is told of
- * the answer by ngx_http_rcache_release(), unless it says before that it does
- * not wait.  base: if what the command replaces has segments, the answer is
- * the beginning of it, and their keys begin like that.
+ * ngx_http_rcache_write.c: commands that change something.  ctx is told when
+ * all of them have been answered, by ngx_http_rcache_release(), unless it says
+ * before that it does not wait (forget).  base: if what the command replaces
+ * has segments, the answer is the beginning of it, and their keys begin like
+ * that.  purge: a record of n strings, see ngx_http_rcache_purge_start().
  */
 
 rcache_reason_e ngx_http_rcache_write(ngx_http_rcache_zone_t *zone,
     ngx_http_rcache_op_t *op, ngx_http_rcache_ctx_t *ctx, ngx_str_t *base);
+void ngx_http_rcache_write_purge(ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs,
+    ngx_uint_t n);
+void ngx_http_rcache_write_forget(ngx_http_rcache_ctx_t *ctx);
 
 /*
  * Stores an entry under its own key, with its marker if it is a variant; the

@@ -254,9 +254,7 @@ ngx_http_rcache_cleanup(void *data)
         ngx_del_timer(&ctx->timer);
     }
 
-    if (ctx->write) {
-        ctx->write->ctx = NULL;
-    }
+    ngx_http_rcache_write_forget(ctx);
 
     if (ctx->dry) {
         ngx_http_rcache_dry_leave(ctx);

@@ -112,8 +112,8 @@ void ngx_http_rcache_follow_ahead(ngx_http_rcache_follow_t *follow,
  * why it cannot be stored; tags is what the entry had before, and keeps if the
  * response names none.
  *
- * invalidate: purges the tags of redis_proxy_cache_invalidate_tags; what is
- * written to Redis behind that is answered when it is done.
+ * invalidate: purges the tags of redis_proxy_cache_invalidate_tags, which the
+ * request waits for as for what else it writes.
  *
  * judge: RCACHE_REASON_NONE; _PURGED or _BLIND: it is not to be used.  One that
  * was purged softly is stale from then on: its lifetime is cut.

@@ -151,8 +151,7 @@ ngx_http_rcache_invalidate_tags(ngx_http_request_t *r,
             }
 
             if (n == NGX_HTTP_RCACHE_TAGS_RECORD) {
-                (void) ngx_http_rcache_purge_start(ctx->zone, pairs, 2 * n,
-                                                   NULL, 0, NULL, NULL, NULL);
+                ngx_http_rcache_write_purge(ctx, pairs, 2 * n);
                 n = 0;
             }
 
@@ -169,8 +168,7 @@ ngx_http_rcache_invalidate_tags(ngx_http_request_t *r,
     }
 
     if (n) {
-        (void) ngx_http_rcache_purge_start(ctx->zone, pairs, 2 * n, NULL, 0,
-                                           NULL, NULL, NULL);
+        ngx_http_rcache_write_purge(ctx, pairs, 2 * n);
     }
 }
 

@@ -25,6 +25,8 @@ static void ngx_http_rcache_write_wait(ngx_http_rcache_write_t *write,
     ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_write_base(ngx_http_rcache_write_t *write,
     ngx_http_rcache_op_t *op, ngx_str_t *base);
+static void ngx_http_rcache_write_leave(ngx_http_rcache_write_t *write);
+static void ngx_http_rcache_write_purged(void *data, rcache_purge_id_t *id);
 static void ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
 static void ngx_http_rcache_write_body(ngx_http_rcache_write_t *write,
@@ -131,18 +133,86 @@ ngx_http_rcache_write_base(ngx_http_rcache_write_t *write,
 }
 
 
-/* one lane, one order: the answer to the last one is enough */
-
 static void
 ngx_http_rcache_write_wait(ngx_http_rcache_write_t *write,
     ngx_http_rcache_ctx_t *ctx)
 {
-    if (ctx->write) {
-        ctx->write->ctx = NULL;
+    write->ctx = ctx;
+    write->next = ctx->write;
+
+    ctx->write = write;
+}
+
+
+/* they may be on several servers: all of them count */
+
+static void
+ngx_http_rcache_write_leave(ngx_http_rcache_write_t *write)
+{
+    ngx_http_rcache_ctx_t    *ctx;
+    ngx_http_rcache_write_t  **p;
+
+    ctx = write->ctx;
+
+    if (ctx == NULL) {
+        return;
     }
 
-    write->ctx = ctx;
-    ctx->write = write;
+    write->ctx = NULL;
+
+    for (p = &ctx->write; *p; p = &(*p)->next) {
+
+        if (*p == write) {
+            *p = write->next;
+            break;
+        }
+    }
+
+    if (ctx->write == NULL) {
+        ngx_http_rcache_release(ctx);
+    }
+}
+
+
+void
+ngx_http_rcache_write_forget(ngx_http_rcache_ctx_t *ctx)
+{
+    for ( /* void */ ; ctx->write; ctx->write = ctx->write->next) {
+        ctx->write->ctx = NULL;
+    }
+}
+
+
+void
+ngx_http_rcache_write_purge(ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs,
+    ngx_uint_t n)
+{
+    ngx_http_rcache_write_t  *write;
+
+    write = ngx_calloc(sizeof(ngx_http_rcache_write_t), ngx_cycle->log);
+    if (write == NULL) {
+        return;
+    }
+
+    if (ngx_http_rcache_purge_start(ctx->zone, pairs, n, NULL, 0,
+                                    ngx_http_rcache_write_purged, write, NULL)
+        != NGX_OK)
+    {
+        ngx_free(write);
+        return;
+    }
+
+    ngx_http_rcache_write_wait(write, ctx);
+}
+
+
+static void
+ngx_http_rcache_write_purged(void *data, rcache_purge_id_t *id)
+{
+    (void) id;
+
+    ngx_http_rcache_write_leave(data);
+    ngx_free(data);
 }
 
 
@@ -224,7 +294,7 @@ ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
             ctx->reason = refused;
         }
 
-        ngx_http_rcache_release(ctx);
+        ngx_http_rcache_write_leave(write);
     }
 }
 
