@@ -107,6 +107,18 @@ $c = begun($uri, 'X-A' => 1);
 is($one->request('DELETE', $uri)->status, 204, 'another one is being fetched');
 not_stored('no variant', $uri, $c);
 
+# one that does not look the key up, and stores in any case
+
+$uri = '/bypass';
+$c = begun($uri, 'X-Bypass' => 1);
+is($one->request('DELETE', $uri)->status, 204, 'a request is bypassed');
+not_stored('bypassed', $uri, $c);
+
+$uri = '/bypass/later';
+$redis->cmd('SET', key($uri) . ':l', 0, 'PX', 59000);
+is($one->get($uri, 'X-Bypass' => 1)->verdict, 'BYPASS -', 'another one is');
+is($two->get($uri)->verdict, 'HIT -', 'what began later is stored');
+
 # the lock of a variant that was not stored is left
 
 $uri = '/left';

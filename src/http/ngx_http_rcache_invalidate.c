@@ -16,9 +16,6 @@
 
 #define NGX_HTTP_RCACHE_INVALIDATE_MAX  3
 
-/* how long a fetch that began before may take, milliseconds */
-#define NGX_HTTP_RCACHE_VOID            60000
-
 
 static ngx_int_t ngx_http_rcache_invalidate_uri(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, char *name, ngx_str_t *redis_key);

@@ -654,6 +654,7 @@ ngx_http_rcache_fill(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     }
 
     ctx->state = NGX_HTTP_RCACHE_FILL;
+    ctx->began = ngx_current_msec;
 
     /* what a 304 renews has the position of the fetch from then on */
 

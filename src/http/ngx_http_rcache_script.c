@@ -109,9 +109,11 @@ static ngx_str_t  ngx_http_rcache_script_leave = ngx_string(
  * there the payload replaces (0: all); of the marker: what was seen of its
  * generation, the new one, its TTL.
  *
- * The token "*" stores in any case; without one, or if the lock expired and
- * nobody took it, what was seen must still be there.  If nothing was, then it
- * must not have been invalidated, either.  0: it is not stored.
+ * A token "*" and a number stores in any case, unless the mark of an
+ * invalidation has more than so many milliseconds left: then it came later than
+ * the fetch began.  Without a token, or if the lock expired and nobody took
+ * it, what was seen must still be there.  If nothing was, then it must not have
+ * been invalidated, either.  0: it is not stored.
  *
  * The last KEYS may be segments of the body; then ARGV goes on with how many,
  * and their TTL.  -1: one of them is gone.  If the entry that was there has
@@ -125,7 +127,9 @@ static ngx_str_t  ngx_http_rcache_script_store = ngx_string(
     "local l,v=redis.call('GET',KEYS[2]),ARGV[4] "
     "local s=#KEYS-(ARGV[9] or 0) "
     "local m=s>2 and KEYS[3] "
-    "if ARGV[1]=='*' then "
+    "if ARGV[1]:byte()==42 then "
+      "local t=redis.call('PTTL',KEYS[2]..(l=='0' and '' or ':0')) "
+      "if t>0 and t>tonumber(ARGV[1]:sub(2)) then return 0 end "
       "if l=='0' then l=nil end "
     "else "
       "if l and l~=ARGV[1] or (not l or l=='-') "
@@ -306,7 +310,7 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
         && store->offset == 0
         && !marker
         && nsegments == 0
-        && !(store->token.len == 1 && store->token.data[0] == '*'))
+        && !(store->token.len && store->token.data[0] == '*'))
     {
         return ngx_http_rcache_add_command(op, store);
     }

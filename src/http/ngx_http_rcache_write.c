@@ -434,6 +434,8 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_store_t *store, ngx_http_rcache_op_t *stage)
 {
     ngx_uint_t                   known;
+    ngx_msec_t                   age;
+    ngx_msec_int_t               left;
     ngx_http_rcache_loc_conf_t  *rlcf;
 
     rlcf = ngx_http_get_module_loc_conf(ctx->request,
@@ -457,6 +459,25 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
     }
 
     store->lock = ctx->lock_key;
+
+    age = ngx_current_msec - ctx->began;
+
+    if (store->token.len == 1 && store->token.data[0] == '*') {
+
+        /* the response to a POST is newer than what it has made void */
+
+        left = ctx->post ? NGX_HTTP_RCACHE_VOID
+                         : NGX_HTTP_RCACHE_VOID - (ngx_msec_int_t) age;
+
+        store->token.data = ngx_pnalloc(op->pool, 1 + NGX_INT_T_LEN);
+        if (store->token.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        store->token.len = ngx_sprintf(store->token.data, "*%i",
+                                       (ngx_int_t) left)
+                           - store->token.data;
+    }
 
     /* was it this key that was looked up last? */
 
@@ -483,6 +504,13 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
 
     if (known) {
         store->seen = ctx->seen;
+    }
+
+    if (store->seen.len == 0 && age >= NGX_HTTP_RCACHE_VOID) {
+
+        /* no mark tells any more that it was invalidated: only with the lock */
+
+        ngx_str_set(&store->seen, "-");
     }
 
     if (stage
