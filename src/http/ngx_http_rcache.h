@@ -391,6 +391,8 @@ struct ngx_http_rcache_ctx_s {
     /* the client's header lines while the conditional ones are hidden */
     ngx_list_t                     headers_in;
 
+    void                         **loc_conf;  /* of an unsafe request */
+
     unsigned                       keyless:1; /* there is no key yet */
     unsigned                       masked:1;  /* headers_in is set */
     unsigned                       head:1;    /* HEAD, shown as GET */
@@ -1147,6 +1149,8 @@ rcache_reason_e ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx,
 /* ngx_http_rcache_invalidate.c: an unsafe request has succeeded */
 
 rcache_reason_e ngx_http_rcache_invalidate(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_invalidate_redirected(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 
 /*

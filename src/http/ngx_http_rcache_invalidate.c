@@ -93,6 +93,39 @@ ngx_http_rcache_invalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
 
 /*
+ * X-Accel-Redirect: the upstream has done it, and something else is the
+ * response.  By now the request is in another location, as a GET.
+ */
+
+void
+ngx_http_rcache_invalidate_redirected(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    void  **loc_conf;
+
+    if (ctx->state != NGX_HTTP_RCACHE_UNSAFE) {
+        return;
+    }
+
+    ctx->state = NGX_HTTP_RCACHE_PASS;
+
+    if (r->upstream == NULL
+        || r->upstream->headers_in.status_n == 0
+        || r->upstream->headers_in.status_n >= NGX_HTTP_BAD_REQUEST)
+    {
+        return;
+    }
+
+    loc_conf = r->loc_conf;
+    r->loc_conf = ctx->loc_conf;
+
+    (void) ngx_http_rcache_invalidate(r, ctx);
+
+    r->loc_conf = loc_conf;
+}
+
+
+/*
  * What is being fetched at this moment is void as well: it is not stored, and
  * nobody who comes from now on waits for it.
  */

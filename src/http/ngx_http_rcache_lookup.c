@@ -338,6 +338,7 @@ ngx_http_rcache_redirected(ngx_http_request_t *r)
     if (ctx) {
         ngx_http_rcache_unmask(r, ctx);
         ngx_http_rcache_flight_end(ctx, '-', 0);
+        ngx_http_rcache_invalidate_redirected(r, ctx);
     }
 }
 
