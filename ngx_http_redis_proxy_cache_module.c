@@ -13,7 +13,9 @@
 
 #include "src/admin/ngx_http_rcache_admin.h"
 #include "src/admin/ngx_http_rcache_status.h"
-#include "src/http/ngx_http_rcache_count.h"
+#include "src/http/ngx_http_rcache_conf.h"
+#include "src/http/ngx_http_rcache_lookup.h"
+#include "src/http/ngx_http_rcache_zone.h"
 
 
 static ngx_int_t ngx_http_rcache_preconfiguration(ngx_conf_t *cf);

@@ -241,7 +241,6 @@ EOC
         name     => 'srcache-redis2-tcp',
         title    => 'srcache + redis2, TCP',
         backend  => 'redis-tcp',
-        size     => 262144,
     ),
 
     srcache(

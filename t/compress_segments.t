@@ -101,7 +101,13 @@ my $segment = 8192;
 
 sub key { return "api:{http://localhost$_[0]}" }
 
-sub entry { return RCache::Entry->read($redis, key($_[0])) }
+# once its segments are there, it is, too
+
+sub entry {
+    $redis->wait_key(key($_[0]));
+
+    return RCache::Entry->read($redis, key($_[0]));
+}
 
 sub coded { return ($_[0]{flags} & 0xc0) == 0xc0 }
 
@@ -533,6 +539,7 @@ for my $coding ('gzip', 'zstd') {
 
         $redis->flush();
         $nginx->get($uri);
+        $redis->wait_key(key($uri));
         my $bytes = sum0(map { $redis->cmd('MEMORY', 'USAGE', $_) }
                          grep { /\Q$uri\E/ && !/:l$/ } $redis->keys());
         note("$bytes bytes, foretold $foretold");

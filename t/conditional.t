@@ -355,16 +355,6 @@ sub now_in {
 }
 
 
-sub http_date {
-    my @t = gmtime;
-
-    return sprintf '%s, %02d %s %d %02d:%02d:%02d GMT',
-        (qw(Sun Mon Tue Wed Thu Fri Sat))[$t[6]], $t[3],
-        (qw(Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec))[$t[4]],
-        $t[5] + 1900, @t[2, 1, 0];
-}
-
-
 sub origin {
     my ($req, $reply) = @_;
 

@@ -272,13 +272,3 @@ sub origin {
     return $reply->send($req->header('X-Answer'),
                         [ map { split /: /, $_, 2 } @lines ], 'x' x 1024);
 }
-
-
-sub http_date {
-    my @t = gmtime $_[0];
-
-    return sprintf '%s, %02d %s %d %02d:%02d:%02d GMT',
-        (qw(Sun Mon Tue Wed Thu Fri Sat))[$t[6]], $t[3],
-        (qw(Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec))[$t[4]],
-        $t[5] + 1900, @t[2, 1, 0];
-}

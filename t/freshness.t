@@ -305,17 +305,6 @@ for my $kind (qw(100 103 both)) {
 $t->done();
 
 
-sub http_date {
-    my ($at) = @_;
-
-    my @t = gmtime $at;
-    return sprintf '%s, %02d %s %d %02d:%02d:%02d GMT',
-        (qw(Sun Mon Tue Wed Thu Fri Sat))[$t[6]], $t[3],
-        (qw(Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec))[$t[4]],
-        $t[5] + 1900, @t[2, 1, 0];
-}
-
-
 sub date     { return "Date: {$_[0]}" }
 sub expires  { return "Expires: {$_[0]}" }
 sub modified { return "Last-Modified: {$_[0]}" }

@@ -22,12 +22,7 @@ my $t = RCache->new();
 my $redis = $t->redis();
 my $origin = $t->throng(\&origin);
 
-my $conf = <<'CONF';
-    redis_proxy_cache_zone          api:1m server=%%REDIS%%
-                                    connect_timeout=30s timeout=30s;
-    redis_proxy_cache_budget        30s;
-    redis_proxy_cache_lock_age      300s;
-    redis_proxy_cache_lock_timeout  300s;
+my $conf = patient() . <<'CONF';
 
     server {
         listen  127.0.0.1:%%PORT%% reuseport;

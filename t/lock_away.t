@@ -14,17 +14,14 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 use RCache;
-use RCache::Util qw(free_port);
+use RCache::Lock;
 
 my $t = RCache->new();
 my $origin = $t->throng(\&origin);
 
 $t->set(DEAD => free_port());
 
-my $nginx = $t->nginx(<<'CONF', workers => 2, settle => 0);
-    redis_proxy_cache_zone          api:1m server=redis://127.0.0.1:%%DEAD%%;
-    redis_proxy_cache_lock_age      300s;
-    redis_proxy_cache_lock_timeout  300s;
+my $conf = patient('redis://127.0.0.1:%%DEAD%%') . <<'CONF';
 
     server {
         listen  127.0.0.1:%%PORT%% reuseport;
@@ -51,6 +48,7 @@ my $nginx = $t->nginx(<<'CONF', workers => 2, settle => 0);
     }
 CONF
 
+my $nginx = $t->nginx($conf, workers => 2, settle => 0);
 my (@here, @there, $leader, $other, $r, $n);
 
 # both workers know that it is away
@@ -119,7 +117,7 @@ $leader = asked($one, '/aged/a');
 ok($origin->stays('/aged/a', 1, 0.5), 'the first one hears nothing');
 $other = at($one);
 get($other, '/aged/a');
-ok(wait_count('/aged/a', 2), 'one more is sent');
+ok(wait_for { $origin->count('/aged/a') == 2 }, 'one more is sent');
 @here = asked($one, '/aged/a', 1, 2);
 $origin->say("/aged/a-$_") for 2, 1;
 is($other->answer()->body, 'answer 2 to /aged/a', 'which has its answer');
@@ -134,7 +132,8 @@ get($other, '/wait/write', 'PUT');
 is($other->answer()->status, 200, 'a write');
 $other = at($one);
 get($other, '/wait/write');
-ok(wait_count('/wait/write', 3), 'who comes then asks for itself');
+ok(wait_for { $origin->count('/wait/write') == 3 },
+   'who comes then asks for itself');
 $origin->say("/wait/write-$_") for 1 .. 3;
 is($other->answer()->body, 'answer 3 to /wait/write', 'and has what is new');
 is($leader->answer()->body, 'answer 1 to /wait/write', 'the first its own');
@@ -181,17 +180,11 @@ sub asked {
         is($origin->count($uri), $count // 1, "$uri: it waits");
 
     } else {
-        wait_count($uri, 1) or die "$uri is not asked for\n";
+        wait_for { $origin->count($uri) == 1 }
+            or die "$uri is not asked for\n";
     }
 
     return $c;
-}
-
-
-sub wait_count {
-    my ($uri, $n) = @_;
-
-    return RCache::Util::wait_for { $origin->count($uri) == $n };
 }
 
 

@@ -19,19 +19,13 @@ use RCache::Lock;
 
 my $clients = $ENV{RCACHE_CROWD} || 2000;
 my $body = join '', map { sprintf "%07d\n", $_ } 1 .. 1000;
+my $length = length "answer 1\n$body";
 
 my $t = RCache->new();
 my $redis = $t->redis();
 my $origin = $t->throng(\&origin);
 
-# nothing here may end because time is over
-
-my $conf = <<'CONF';
-    redis_proxy_cache_zone          api:1m server=%%REDIS%%
-                                    connect_timeout=30s timeout=30s;
-    redis_proxy_cache_budget        30s;
-    redis_proxy_cache_lock_age      300s;
-    redis_proxy_cache_lock_timeout  300s;
+my $conf = patient() . <<'CONF';
 
     server {
         listen  127.0.0.1:%%PORT%% reuseport backlog=2048;
@@ -72,7 +66,8 @@ $crowd = $t->crowd(ports => \@ports, clients => $clients, uri => '/cold')
     ->go();
 @got = $crowd->answers();
 is($origin->count('/cold'), 1, "$clients clients ask for a cold key: 1 fetch");
-same('a cold key', 1, @got);
+whole('a cold key', $clients, $length, @got);
+same(@got);
 is_deeply(RCache::Crowd::tally('X-Cache', @got),
           { MISS => 1, HIT => $clients - 1 }, 'one miss, else hits');
 cmp_ok(scalar(keys %{ RCache::Crowd::tally('X-Worker', @got) }), '>', 4,
@@ -115,7 +110,8 @@ $crowd = $t->crowd(ports => \@ports, clients => $clients, uri => '/behind/1')
 ok($crowd->answered(), 'all have an answer while the upstream still works');
 ok(wait_for { $origin->count('/behind/1') == 2 }, 'which was asked');
 @got = $crowd->answers();
-same('an expired key', 1, @got);
+whole('an expired key', $clients, $length, @got);
+same(@got);
 is(scalar(grep { $_->{head} !~ /^X-Cache: (?:STALE|UPDATING)\r?$/m } @got),
    0, 'all of them what is stale')
     or diag(explain(RCache::Crowd::tally('X-Cache', @got)));
@@ -137,7 +133,8 @@ $crowd = $t->crowd(ports => \@ports, clients => $clients, uri => '/ask/1')
 is($origin->count('/ask/1'), 2, 'a 304 for all of them');
 is($origin->latest('/ask/1')->header('If-None-Match'), '"v1"',
    'in answer to a condition');
-same('a 304', 1, @got);
+whole('a 304', $clients, $length, @got);
+same(@got);
 is_deeply(RCache::Crowd::tally('X-Cache', @got),
           { REVALIDATED => 1, HIT => $clients - 1 }, 'asked for by one');
 is(scalar(grep { $_->{head} !~ /^Cache-Control: max-age=60\r?$/m } @got), 0,
@@ -196,22 +193,6 @@ is($origin->count('/written'), 3, 'all are hits');
 calm($redis, '/written');
 
 $t->done();
-
-
-# All of them have the whole of the same answer.
-
-sub same {
-    my ($name, $distinct, @got) = @_;
-
-    is(scalar(@got), $clients, "$name: all clients are back");
-    is_deeply(RCache::Crowd::tally('status', @got), { 200 => $clients },
-              'with a 200');
-    is(scalar(grep { !$_->{complete} } @got), 0, 'a whole one');
-    is(scalar(keys %{ RCache::Crowd::tally('md5', @got) }), $distinct,
-       'the same bytes');
-    is($got[0]{length}, length "answer 1\n$body", 'of the right length');
-    return;
-}
 
 
 sub told {

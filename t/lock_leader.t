@@ -23,12 +23,7 @@ my $t = RCache->new();
 my $redis = $t->redis();
 my $origin = $t->throng(\&origin);
 
-my $conf = <<'CONF';
-    redis_proxy_cache_zone          api:1m server=%%REDIS%%
-                                    connect_timeout=30s timeout=30s;
-    redis_proxy_cache_budget        30s;
-    redis_proxy_cache_lock_age      300s;
-    redis_proxy_cache_lock_timeout  300s;
+my $conf = patient() . <<'CONF';
     redis_proxy_cache_max_size      20m;
 
     server {
@@ -84,7 +79,7 @@ for my $uri ('/early', '/direct/early') {
         ok($origin->stays($path, 2, 0.1), 'it leaves');
         $origin->say("$path-1", "$path-2");
         @got = $crowd->answers();
-        whole($path, 40, @got);
+        right($path, 40, @got);
         cmp_ok($origin->count($path), '<=', 2, 'of one fetch, or one more');
         calm($redis, $path);
     }
@@ -115,7 +110,7 @@ $leader->reset();
 ok($origin->stays('/tenth', 2, 0.1), 'it leaves');
 $origin->say('/tenth-1', '/tenth-2-head', '/tenth-2');
 @got = $crowd->answers();
-whole('/tenth', $clients, @got);
+right('/tenth', $clients, @got);
 cmp_ok($origin->count('/tenth'), '<=', 2, 'of one fetch, or one more');
 calm($redis, '/tenth');
 
@@ -132,7 +127,7 @@ ok($origin->stays('/direct/tenth', 1, 0.2), 'others wait');
 $leader->close();
 $origin->say('/direct/tenth-1', '/direct/tenth-2-head', '/direct/tenth-2');
 @got = $crowd->answers();
-whole('/direct/tenth', 40, @got);
+right('/direct/tenth', 40, @got);
 cmp_ok($origin->count('/direct/tenth'), '<=', 2, 'of one fetch, or one more');
 calm($redis, '/direct/tenth');
 
@@ -145,7 +140,7 @@ $crowd = $t->crowd(ports => \@ports, clients => 12, uri => '/slow',
 ok($origin->stays('/slow', 1, 0.2), 'leads');
 $origin->say('/slow-1');
 @got = $crowd->answers();
-whole('/slow', 12, @got);
+right('/slow', 12, @got);
 is($origin->count('/slow'), 1, 'of the one fetch');
 is($leader->answer()->body, "answer 1\n$large",
    'the slow one gets the rest of it when it wants to');
@@ -159,7 +154,7 @@ $origin->say("/patient/slow-$_") for 1 .. 20;
 $crowd = $t->crowd(ports => \@ports, clients => 4, uri => '/patient/slow',
                    processes => 1)->go();
 @got = $crowd->answers();
-whole('/patient/slow', 4, @got);
+right('/patient/slow', 4, @got);
 is($leader->answer()->body, "answer 1\n$large", 'the slow one, too');
 calm($redis, '/patient/slow');
 
@@ -180,7 +175,7 @@ $origin->say('/killed/worker-2');
 @got = $crowd->answers();
 my @alive = grep { $_->{status} || $_->{port} != $ports[2] } @got;
 cmp_ok(scalar(@alive), '>=', 30, 'who was not at that worker is served');
-whole('/killed/worker', scalar(@alive), @alive);
+right('/killed/worker', scalar(@alive), @alive);
 is($origin->count('/killed/worker'), 2, 'of one fetch more');
 $origin->say('/killed/worker-1');
 ok(wait_for { $nginx[2]->workers() == 2 }, 'there is a worker in its place');
@@ -202,7 +197,7 @@ kill 'KILL', $nginx[3]->running(), @workers;
 $origin->say('/killed/all-2');
 @got = $crowd->answers();
 @alive = grep { $_->{port} != $ports[3] } @got;
-whole('/killed/all', scalar(@alive), @alive);
+right('/killed/all', scalar(@alive), @alive);
 is($origin->count('/killed/all'), 2, 'of one fetch more, by one of them');
 isnt($origin->latest('/killed/all')->header('X-Instance'), 4, 'of another '
      . 'instance');
@@ -243,19 +238,13 @@ sub connected {
 }
 
 
-sub whole {
+sub right {
     my ($uri, $count, @got) = @_;
 
-    is(scalar(@got), $count, "$uri: all are back");
-    is_deeply(RCache::Crowd::tally('status', @got), { 200 => $count },
-              'with a 200');
-    is(scalar(grep { !$_->{complete} } @got), 0, 'all of it');
-    is_deeply([ keys %{ RCache::Crowd::tally('length', @got) } ],
-              [ length("answer 1\n") + ($uri =~ /slow/ ? length $large
-                                                      : length $body) ],
-              'of the right length');
-    is(scalar(keys %{ RCache::Crowd::tally('md5', @got) }), 1,
-       'the same for all') if $uri !~ /patient/;
+    whole($uri, $count,
+          length("answer 1\n") + length($uri =~ /slow/ ? $large : $body),
+          @got);
+    same(@got) if $uri !~ /patient/;
     return;
 }
 

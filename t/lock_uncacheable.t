@@ -14,6 +14,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 use RCache;
+use RCache::Lock qw(patient);
 
 my $clients = $ENV{RCACHE_CROWD} || 2000;
 
@@ -43,12 +44,7 @@ my $t = RCache->new();
 my $redis = $t->redis();
 my $origin = $t->throng(\&origin);
 
-my $conf = <<'CONF';
-    redis_proxy_cache_zone          api:1m server=%%REDIS%%
-                                    connect_timeout=30s timeout=30s;
-    redis_proxy_cache_budget        30s;
-    redis_proxy_cache_lock_age      300s;
-    redis_proxy_cache_lock_timeout  300s;
+my $conf = patient() . <<'CONF';
     redis_proxy_cache_hit_for_miss  60s;
     redis_proxy_cache_max_size      50k;
 

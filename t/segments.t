@@ -59,7 +59,7 @@ my $nginx = $t->nginx(<<'CONF');
         location / {
             proxy_pass                   http://%%ORIGIN%%;
             redis_proxy_cache            api;
-            redis_proxy_cache_in_flight  100m 100m;
+            redis_proxy_cache_in_flight  200m 200m;
         }
     }
 CONF
@@ -82,6 +82,7 @@ for my $location ('/', '/unbuffered/') {
             is(md5_hex($r->body), md5_hex(body($size)), 'passes as it is');
 
             my $key = "api:{http://localhost$uri}";
+            $redis->wait_key($key);
             my $entry = RCache::Entry->read($redis, $key);
             my @segments = $redis->keys("$key:s:*");
             my $count = $size > $segment
@@ -135,6 +136,7 @@ for my $location ('/', '/unbuffered/') {
     my $uri = '/length/262144';
 
     $nginx->request('GET', $uri, to => 'DEFAULT');
+    $redis->wait_key("api:{http://localhost$uri}");
     $redis->cmd(qw(CONFIG RESETSTAT));
 
     my $r = $nginx->request('GET', $uri, to => 'DEFAULT');
@@ -193,6 +195,7 @@ for (
     my $key = "api:{http://localhost$uri}";
 
     $nginx->get($uri);
+    $redis->wait_key($key);
 
     my %life = map { $_ => $redis->pttl($_) } $redis->keys("$key:s:*");
     ok(keys %life == 7, 'seven segments');

@@ -364,11 +364,7 @@ sub spoil {
 
 my $made;
 
-sub body {
-    return $made //= substr join('', map { pack 'N', $_ * 2654435761
-                                           % 4294967296 } 1 .. 400_000),
-                            0, $size;
-}
+sub body { return $made //= noise($size) }
 
 
 sub origin {

@@ -483,11 +483,7 @@ sub spoil {
 
 my $made;
 
-sub body {
-    return $made //= substr join('abcdefgh', map { pack 'N64',
-        map { $_ * 2654435761 % 4294967296 } 64 * $_ .. 64 * $_ + 63 }
-        1 .. 6_000), 0, $size;
-}
+sub body { return $made //= noise($size) }
 
 
 sub origin {

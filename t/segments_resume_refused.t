@@ -12,7 +12,6 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Digest::MD5 qw(md5_hex);
-use POSIX qw(strftime);
 use Test::More;
 use RCache;
 
@@ -211,11 +210,7 @@ sub spoil {
 
 my $made;
 
-sub body {
-    return $made //= substr join('abcdefgh', map { pack 'N64',
-        map { $_ * 2654435761 % 4294967296 } 64 * $_ .. 64 * $_ + 63 }
-        1 .. 2_000), 0, $size;
-}
+sub body { return $made //= noise($size) }
 
 
 sub origin {
@@ -231,8 +226,7 @@ sub origin {
     delete $headers{ETag} if $how =~ /^(?:bare|young|redate)$/;
     $headers{'Last-Modified'} = 'Sat, 01 Jan 2000 00:00:00 GMT'
         if $how =~ /modified|redate/;
-    $headers{'Last-Modified'} = strftime('%a, %d %b %Y %H:%M:%S GMT', gmtime)
-        if $how eq 'young';
+    $headers{'Last-Modified'} = http_date() if $how eq 'young';
 
     if (!defined $first || $how eq 'whole') {
         return $reply->send(200, [ %headers ], body());

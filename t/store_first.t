@@ -1,9 +1,11 @@
 #!/usr/bin/perl
 
 # A client that has seen the end of a response may use it at once, here or on
-# another instance, and finds it in the cache: so the end waits until Redis
-# has the entry.  That wait must never be long, and must end with Redis, with
-# the client and with the worker, whatever happens to them meanwhile.
+# another instance, and finds it in the cache.  Who asks before Redis has the
+# entry waits for the lock; but where it takes the place of another one, which
+# would be served until then, the end waits until Redis has it.  That wait must
+# never be long, and must end with Redis, with the client and with the worker,
+# whatever happens to them meanwhile.
 
 use strict;
 use warnings;
@@ -27,6 +29,7 @@ my $conf = <<'CONF';
     redis_proxy_cache_zone      api:1m server=%%REDIS%%
                                 connect_timeout=5s timeout=20s;
     redis_proxy_cache_budget    5s;
+    redis_proxy_cache_client_control  on;
     redis_proxy_cache_max_size  4m;
 
     upstream kept {
@@ -110,6 +113,8 @@ my $one = $t->nginx($conf);
 my $two = $t->nginx($conf);
 
 my $tls = 'https://127.0.0.1:' . $one->port('TLS');
+
+my @reload = ('Cache-Control' => 'no-cache');
 
 my ($r, $c, $took);
 
@@ -207,23 +212,60 @@ for my $n (1 .. 50) {
 }
 is($missed, 0, 'what a page includes is stored when the page has ended');
 
-# a Redis that stops to answer when the response is on its way: the end is
-# late, by the budget, and whole; what came before it is not
+# a Redis that stops to answer when the response is on its way: if nothing was
+# there the client gets all of it, and who asks for it next waits for Redis
 
-for (
+my @ways = (
     [ 'with length, HTTP/1.0', '/short/slow',    version => '1.0' ],
     [ 'with length',         '/short/slow' ],
     [ 'chunked',             '/short/slowly' ],
     [ 'unbuffered',          '/short/direct/slow' ],
     [ 'unbuffered, chunked', '/short/direct/slowly' ],
     [ 'a page with an include', '/short/ssi/slow' ],
-) {
+    [ 'an empty body',       '/short/slowempty' ],
+    [ 'a 204',               '/short/slow204' ],
+    [ '100 KiB at once',     '/roomy/slowlarge' ],
+    [ 'in HTTP/2',           '/short/slow' ],
+);
+
+for (@ways) {
+    my ($name, $uri, %o) = @$_;
+
+    my $word = 'new-' . $name =~ s/\W+/-/gr;
+
+    if ($name eq 'in HTTP/2') {
+        my $pid = http2($uri, $word);
+        is(RCache::Util::stop_pid($pid, 0), 0, "new, $name: it has ended");
+
+    } else {
+        my $c = $one->begin('GET', "$uri?$word", %o);
+        wait_for { $origin->count("$uri?$word") };
+        $redis->freeze();
+        $origin->say($word);
+        my $r = $c->response('GET');
+        ok($r && $r->complete, "new, $name: it has ended");
+        $c->close();
+    }
+
+    my $next = $one->begin('GET', "$uri?$word");
+    $redis->thaw();
+
+    my $r = $next->response('GET');
+    ok($r && $r->complete, 'who asks next waits');
+    is($origin->count("$uri?$word"), $name eq 'in HTTP/2' ? 2 : 1, 'for that');
+    $next->close();
+}
+
+# it takes the place of another one: the end is late, by the budget, and whole;
+# what came before it is not
+
+for (grep { $_->[1] !~ /empty|204|large/ && $_->[0] !~ /HTTP.2/ } @ways) {
     my ($name, $uri, %o) = @$_;
 
     my $word = $name =~ s/\W+/-/gr;
     $uri .= "?$word";
 
-    my $c = $one->begin('GET', $uri, %o);
+    my $c = again($uri, %o);
 
     # the first part comes while the origin is still at it
 
@@ -246,48 +288,47 @@ for (
     ok($took < 4, 'no longer than the budget') or diag($took);
 
     my $hit;
-    ok(wait_for { $hit = $two->get($uri); $hit->verdict eq 'HIT -' },
+    ok(wait_for { $hit = $two->get($uri); $hit->verdict eq 'HIT -'
+                  && $hit->body eq 'first, last' },
        'Redis has it when it answers again');
-    is($hit->body, 'first, last', 'whole');
     $c->close();
 }
 
 # HTTP/2: the same
 
-my $pid = http2('/short/slow', 'h2');
+my $pid = http2('/short/slow', 'h2', 'again');
 is(RCache::Util::stop_pid($pid, 0), 0, 'HTTP/2: the response ends well');
 is(slurp($t->dir . '/h2'), 'first, last', 'and is whole');
 $redis->thaw();
 
 # an HTTP/2 client that resets its stream while the end is held
 
-$pid = http2('/x/slow', 'h2-gone');
+$pid = http2('/x/slow', 'h2-gone', 'again');
 RCache::Util::stop_pid($pid, 'TERM');
 sleep(0.1);
 $redis->thaw();
-ok(wait_for { $one->curl('--http2', "$tls/x/slow?h2-gone")->verdict
-              eq 'HIT -' }, 'HTTP/2: the client leaves: it is stored');
-is($origin->count('/x/slow?h2-gone'), 1, 'by the one fetch');
+ok(wait_for { $one->curl('--http2', "$tls/x/slow?h2-gone")->body
+              eq 'first, last' }, 'HTTP/2: the client leaves: it is stored');
+is($origin->count('/x/slow?h2-gone'), 2, 'by the one fetch');
 
 # a response with nothing in it waits as well
 
 for (
-    [ 'an empty body',   '/short/slowempty', 'GET', [ ] ],
-    [ 'a 204',           '/short/slow204',   'GET', [ ] ],
+    [ 'an empty body',   '/short/slowempty' ],
+    [ 'a 204',           '/short/slow204' ],
 ) {
-    my ($name, $uri, $method, $headers) = @$_;
+    my ($name, $uri) = @$_;
 
     my $word = 'nothing-' . $name =~ s/\W+/-/gr;
     $uri .= "?$word";
 
-    my $c = $one->begin($method, $uri, headers => $headers);
-    wait_for { $origin->count($uri) };
-    sleep(0.2);
+    my $c = again($uri);
+    wait_for { $origin->count($uri) == 2 };
 
     $redis->freeze();
     my $start = time();
     $origin->say($word);
-    my $r = $c->response($method);
+    my $r = $c->response('GET');
     my $took = time() - $start;
     $redis->thaw();
 
@@ -316,15 +357,15 @@ ok(!IO::Select->new($c->{sock})->can_read(0), 'Redis is slow: no end yet');
 $redis->thaw();
 $r = $c->response('GET');
 is($r && $r->body, 'first, last', 'then there is');
-is($two->get('/x/slow?lazy')->verdict, 'HIT -', 'and a hit at once');
+is($two->get('/x/slow?lazy')->body, 'first, last', 'and a hit at once');
 $c->close();
 
 # much of it comes at once: what is before the end is not held with it
 
 for my $n (1 .. 5) {
     my $uri = "/roomy/slowlarge?roomy-$n";
-    $c = $one->begin('GET', $uri);
-    ok(wait_for { $origin->count($uri) }, "100 KiB at once, $n");
+    $c = again($uri);
+    ok(wait_for { $origin->count($uri) == 2 }, "100 KiB at once, $n");
 
     $redis->freeze();
     $origin->say("roomy-$n");
@@ -337,7 +378,7 @@ for my $n (1 .. 5) {
     $redis->thaw();
     $r = $c->response('GET');
     is(length $r->body, 102400, 'which comes when it is stored');
-    is($two->get($uri)->verdict, 'HIT -', 'as a hit shows');
+    is(length $two->get($uri)->body, 102400, 'as a hit shows');
     $c->close();
 }
 
@@ -348,10 +389,10 @@ for my $way ('close', 'reset') {
     $c->$way();
     sleep(0.1);
     $redis->thaw();
-    ok(wait_for { $two->get("/x/slow?gone-$way")->verdict eq 'HIT -' },
+    ok(wait_for { $two->get("/x/slow?gone-$way")->body eq 'first, last' },
        "the client leaves by $way: it is stored");
     is($one->get("/x/slow?gone-$way")->body, 'first, last', 'whole');
-    is($origin->count("/x/slow?gone-$way"), 1, 'by the one fetch');
+    is($origin->count("/x/slow?gone-$way"), 2, 'by the one fetch');
 }
 
 # leaves, and Redis never answers
@@ -369,8 +410,10 @@ wait_for { $two->get('/x/length?up2')->verdict =~ /^(?:MISS -|HIT)/ };
 
 # pipelined requests behind one that is held
 
+$one->get('/x/slow?pipe', 'X-Now' => 1);
 $c = $one->connect();
-$c->send(RCache::HTTP::format_request('GET', '/x/slow?pipe', keepalive => 1),
+$c->send(RCache::HTTP::format_request('GET', '/x/slow?pipe', keepalive => 1,
+                                      headers => [ @reload ]),
          RCache::HTTP::format_request('GET', '/x/length?pipe'));
 wait_for { $c->fill(0.2); $c->{in} =~ /first/ };
 $redis->freeze();
@@ -400,7 +443,7 @@ ok(wait_for { $one->get('/x/length?alive')->verdict =~ /^(?:MISS -|HIT)/ },
 
 # many at once are held and let go
 
-my @held = map { $one->begin('GET', "/x/slow?crowd&$_") } 1 .. 4;
+my @held = map { again("/x/slow?crowd&$_") } 1 .. 4;
 wait_for { my $c = $_; $c->fill(0.2); $c->{in} =~ /first/ } for @held;
 $redis->freeze();
 $origin->say('crowd');
@@ -421,7 +464,8 @@ $redis->thaw();
 $r = $c->response('GET');
 is($r && $r->body, 'first, last', 'the response ends');
 ok($r && $r->complete, 'well');
-is($two->get('/x/slow?reload')->verdict, 'HIT -', 'it was stored before that');
+is($two->get('/x/slow?reload')->body, 'first, last',
+   'it was stored before that');
 $c->close();
 ok(wait_for { my %now = map { $_ => 1 } $one->workers();
               !grep { $now{$_} } @old }, 'the old worker goes');
@@ -447,19 +491,30 @@ sleep(0.2);
 $redis->thaw();
 $r = $c->response('GET');
 is($r && $r->body, 'first, last', 'nginx stops gracefully: the response ends');
-is($two->get('/x/slow?stop')->verdict, 'HIT -', 'and is stored');
+is($two->get('/x/slow?stop')->body, 'first, last', 'and is stored');
 $c->close();
 
 $t->done();
 
 
-# a connection on which all but the end of a response has come: Redis is
+# a request whose response takes the place of one that is there
+
+sub again {
+    my ($uri, %o) = @_;
+
+    $one->get($uri, 'X-Now' => 1);
+
+    return $one->begin('GET', $uri, %o, headers => [ @reload ]);
+}
+
+
+# a connection on which all but the end of such a response has come: Redis is
 # frozen and the origin is done
 
 sub held {
     my ($uri, $word) = @_;
 
-    my $c = $one->begin('GET', $uri);
+    my $c = again($uri);
     wait_for { $c->fill(0.2); $c->{in} =~ /first/ } 10
         or fail("$uri: the first part does not come");
 
@@ -471,15 +526,18 @@ sub held {
 }
 
 
-# the same for a client of HTTP/2: the process that it is, and what came of
-# it in the file of that word
+# the same for a client of HTTP/2, if it is to be one: the process that it is,
+# and what came of it in the file of that word
 
 sub http2 {
-    my ($uri, $word) = @_;
+    my ($uri, $word, $again) = @_;
 
     my $file = $t->dir . "/$word";
+    $one->curl('--http2', '-H', 'X-Now: 1', "$tls$uri?$word") if $again;
+
     my $pid = RCache::Util::spawn(
-        argv => [ qw(curl -s -N -k --http2 -o), $file, "$tls$uri?$word" ],
+        argv => [ qw(curl -s -N -k --http2 -o), $file,
+                  $again ? ('-H', join ': ', @reload) : (), "$tls$uri?$word" ],
         log => "$file.err"
     );
 
@@ -507,7 +565,7 @@ sub origin {
                    'Content-Type' => 'text/plain');
     my $body = 'body ' . $req->n;
 
-    if ($kind =~ /^slow/) {
+    if ($kind =~ /^slow/ && !$req->header('X-Now')) {
 
         if ($kind eq 'slow204' || $kind eq 'slowempty') {
             $reply->wait_word($word);

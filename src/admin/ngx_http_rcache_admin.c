@@ -12,6 +12,10 @@
 
 
 #include "ngx_http_rcache_admin.h"
+#include "../http/ngx_http_rcache_conf.h"
+#include "../http/ngx_http_rcache_lookup.h"
+#include "../http/ngx_http_rcache_response.h"
+#include "../http/ngx_http_rcache_zone.h"
 
 
 #define NGX_HTTP_RCACHE_ADMIN_BODY  (256 * 1024)
@@ -479,9 +483,8 @@ static ngx_int_t
 ngx_http_rcache_admin_error(ngx_http_request_t *r, ngx_uint_t status,
     const char *text)
 {
-    u_char           *p, *last, *s;
-    size_t            len;
-    ngx_table_elt_t  *h;
+    u_char  *p, *last, *s;
+    size_t   len;
 
     s = (u_char *) text;
     len = ngx_strlen(s);
@@ -498,20 +501,12 @@ ngx_http_rcache_admin_error(ngx_http_request_t *r, ngx_uint_t status,
 
     len = last - p;
 
-    if (status == NGX_HTTP_NOT_ALLOWED) {
-
-        h = ngx_list_push(&r->headers_out.headers);
-        if (h == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        h->hash = 1;
-        ngx_str_set(&h->key, "Allow");
-        ngx_str_set(&h->value, "GET, HEAD, POST");
-
-#if (nginx_version >= 1023000)
-        h->next = NULL;
-#endif
+    if (status == NGX_HTTP_NOT_ALLOWED
+        && ngx_http_rcache_add_header(r, "Allow", (u_char *) "GET, HEAD, POST",
+                                      sizeof("GET, HEAD, POST") - 1)
+           == NULL)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     return ngx_http_rcache_admin_send(r, status, p, len);

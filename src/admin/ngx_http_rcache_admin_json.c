@@ -11,6 +11,7 @@
 
 
 #include "ngx_http_rcache_admin.h"
+#include "../core/rcache_key.h"
 
 #include "../core/rcache_json.h"
 

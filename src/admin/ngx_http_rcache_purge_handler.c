@@ -8,6 +8,9 @@
 
 
 #include "ngx_http_rcache_admin.h"
+#include "../http/ngx_http_rcache_collapse.h"
+#include "../http/ngx_http_rcache_fetch.h"
+#include "../http/ngx_http_rcache_lookup.h"
 
 
 static ngx_int_t ngx_http_rcache_purge_request(ngx_http_request_t *r,

@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_rcache_status.h"
+#include "../http/ngx_http_rcache_response.h"
 #include "../core/rcache_accept.h"
 
 
@@ -31,8 +32,6 @@ static ngx_int_t ngx_http_rcache_status_headers(ngx_http_request_t *r,
 static int64_t ngx_http_rcache_status_bytes(ngx_http_rcache_zone_t *zone);
 static ngx_int_t ngx_http_rcache_status_keys(ngx_http_request_t *r,
     ngx_http_rcache_stats_sh_t *sh, ngx_http_rcache_snapshot_t *s);
-static ngx_int_t ngx_http_rcache_status_header(ngx_http_request_t *r,
-    char *name, u_char *value, size_t len);
 
 
 /* what Accept may name, and what it is then */
@@ -220,17 +219,16 @@ ngx_http_rcache_status_headers(ngx_http_request_t *r, ngx_int_t format)
 {
     ngx_http_rcache_main_conf_t  *rmcf;
 
-    if (ngx_http_rcache_status_header(r, "Cache-Control",
-                                      (u_char *) "no-store",
-                                      sizeof("no-store") - 1)
-        != NGX_OK
-        || ngx_http_rcache_status_header(r, "Vary", (u_char *) "Accept",
-                                         sizeof("Accept") - 1)
-           != NGX_OK
-        || ngx_http_rcache_status_header(r, "X-Content-Type-Options",
-                                         (u_char *) "nosniff",
-                                         sizeof("nosniff") - 1)
-           != NGX_OK)
+    if (ngx_http_rcache_add_header(r, "Cache-Control", (u_char *) "no-store",
+                                   sizeof("no-store") - 1)
+        == NULL
+        || ngx_http_rcache_add_header(r, "Vary", (u_char *) "Accept",
+                                      sizeof("Accept") - 1)
+           == NULL
+        || ngx_http_rcache_add_header(r, "X-Content-Type-Options",
+                                      (u_char *) "nosniff",
+                                      sizeof("nosniff") - 1)
+           == NULL)
     {
         return NGX_ERROR;
     }
@@ -241,16 +239,18 @@ ngx_http_rcache_status_headers(ngx_http_request_t *r, ngx_int_t format)
 
     rmcf = ngx_http_get_module_main_conf(r, ngx_http_redis_proxy_cache_module);
 
-    if (ngx_http_rcache_status_header(r, "Content-Security-Policy",
-                                      rmcf->policy.data, rmcf->policy.len)
-        != NGX_OK)
+    if (ngx_http_rcache_add_header(r, "Content-Security-Policy",
+                                   rmcf->policy.data, rmcf->policy.len)
+        == NULL
+        || ngx_http_rcache_add_header(r, "Referrer-Policy",
+                                      (u_char *) "no-referrer",
+                                      sizeof("no-referrer") - 1)
+           == NULL)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_rcache_status_header(r, "Referrer-Policy",
-                                         (u_char *) "no-referrer",
-                                         sizeof("no-referrer") - 1);
+    return NGX_OK;
 }
 
 
@@ -443,29 +443,6 @@ ngx_http_rcache_status_keys(ngx_http_request_t *r,
 
         sum->n = ngx_min(sum->n, (unsigned) sh->top);
     }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_rcache_status_header(ngx_http_request_t *r, char *name,
-    u_char *value, size_t len)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value.data = value;
-    h->value.len = len;
 
     return NGX_OK;
 }

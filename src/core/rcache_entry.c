@@ -35,10 +35,6 @@
 
 #define RCACHE_ENTRY_SUMMED       16
 
-/* of times in milliseconds: far ahead, and far from overflow */
-
-#define RCACHE_ENTRY_TIME_MAX     ((uint64_t) 1 << 60)
-
 
 static uint32_t rcache_entry_flags(const rcache_entry_t *e);
 static size_t rcache_entry_blocks(uint32_t flags);
@@ -49,7 +45,6 @@ static int rcache_entry_take_apart(rcache_entry_t *e, u_char *data,
 static int rcache_entry_get_blocks(rcache_entry_t *e, u_char *p,
     u_char *last);
 static int rcache_entry_whole(rcache_entry_t *e);
-static int64_t rcache_entry_cut(uint64_t n);
 static int rcache_entry_verify_front(rcache_entry_t *e,
     const rcache_secrets_t *secrets);
 static int rcache_entry_valid(const rcache_entry_t *e);
@@ -710,88 +705,6 @@ rcache_entry_is(const rcache_entry_t *e, const rcache_str_t *names,
     return !(e->flags & RCACHE_ENTRY_VARY)
            && rcache_str_equal(&e->vary, names)
            && rcache_str_equal(&e->variant, variant);
-}
-
-
-int
-rcache_entry_fresh(const rcache_entry_t *e, int64_t now)
-{
-    uint64_t  off;
-
-    /*
-     * RFC 9111, 4.2.  Either way of being off by more than the lifetime is
-     * not fresh: time that went by, or a clock that is wrong.  So a wrong
-     * clock makes a response last twice as long at most, not for ever.  The
-     * difference of any two numbers fits if it has no sign.
-     */
-
-    off = (now < e->created) ? (uint64_t) e->created - (uint64_t) now
-                             : (uint64_t) now - (uint64_t) e->created;
-
-    return e->lifetime > 0 && off < (uint64_t) e->lifetime;
-}
-
-
-int64_t
-rcache_entry_age(const rcache_entry_t *e, int64_t now)
-{
-    uint64_t  resident;
-
-    if (now <= e->created) {
-        return e->age;
-    }
-
-    /* RFC 9111, 4.2.3: corrected_initial_age + resident_time */
-
-    resident = ((uint64_t) now - (uint64_t) e->created) / 1000;
-
-    return (int64_t) (e->age + resident);
-}
-
-
-int64_t
-rcache_entry_date(const rcache_entry_t *e)
-{
-    return e->created / 1000 - e->dated;
-}
-
-
-int64_t
-rcache_entry_staleness(const rcache_entry_t *e, int64_t now)
-{
-    int64_t  elapsed;
-
-    /* a difference without a sign fits, and is cut so that the last one does */
-
-    elapsed = (now < e->created)
-              ? -rcache_entry_cut((uint64_t) e->created - (uint64_t) now)
-              : rcache_entry_cut((uint64_t) now - (uint64_t) e->created);
-
-    return elapsed
-           - ((e->lifetime < 0)
-              ? -rcache_entry_cut(- (uint64_t) e->lifetime)
-              : rcache_entry_cut((uint64_t) e->lifetime));
-}
-
-
-static int64_t
-rcache_entry_cut(uint64_t n)
-{
-    return (n > RCACHE_ENTRY_TIME_MAX) ? (int64_t) RCACHE_ENTRY_TIME_MAX
-                                       : (int64_t) n;
-}
-
-
-int
-rcache_entry_within(const rcache_entry_t *e, uint32_t window, int64_t now)
-{
-    /* staleness is cut, so it does not tell what is fresh for longer */
-
-    if (now < e->created || rcache_entry_fresh(e, now)) {
-        return 0;
-    }
-
-    return rcache_entry_staleness(e, now) < (int64_t) window * 1000;
 }
 
 

@@ -15,7 +15,10 @@
  */
 
 
+#include "ngx_http_rcache_conf.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_fetch.h"
+#include "ngx_http_rcache_response.h"
 #include "../core/rcache_diff.h"
 
 

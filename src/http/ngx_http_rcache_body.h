@@ -245,25 +245,22 @@ ngx_chain_t *ngx_http_rcache_gzip_piece(ngx_pool_t *pool,
 
 uint32_t ngx_http_rcache_crc(uint32_t crc, u_char *p, size_t len);
 
-/* ngx_http_rcache_lookup.c */
-
-void ngx_http_rcache_probed(ngx_http_rcache_ctx_t *ctx,
-    rcache_reason_e reason);
-void ngx_http_rcache_park_probe(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
-
 /*
- * ngx_http_rcache_filter.c: a part of the body, the last one or not; as the
- * state wants it, in particular one that is captured.
+ * ngx_http_rcache_filter.c.  take_body: a part of the body, as the state wants
+ * it.  pass_body: a part that goes to the client, the last one or not.
+ * discard: nobody wants it.  is_last: of that part, in a body that came whole.
  */
 
 ngx_int_t ngx_http_rcache_take_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
-ngx_int_t ngx_http_rcache_capture_body(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
 ngx_int_t ngx_http_rcache_pass_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in, ngx_uint_t last);
 ngx_int_t ngx_http_rcache_discard(ngx_chain_t *in);
+ngx_uint_t ngx_http_rcache_is_last(ngx_http_request_t *r, ngx_chain_t *in);
+
+/* what comes behind our filter */
+
+ngx_int_t ngx_http_rcache_output(ngx_http_request_t *r, ngx_chain_t *in);
 
 
 #endif /* _NGX_HTTP_RCACHE_BODY_H_INCLUDED_ */

@@ -35,16 +35,4 @@ typedef struct {
 extern ngx_str_t  ngx_http_rcache_compress_types[];
 
 
-void ngx_http_rcache_body_conf_create(ngx_http_rcache_body_conf_t *conf);
-char *ngx_http_rcache_body_conf_merge(ngx_conf_t *cf,
-    ngx_http_rcache_body_conf_t *prev, ngx_http_rcache_body_conf_t *conf);
-
-char *ngx_http_rcache_set_compress(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_segment(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_in_flight(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-
-
 #endif /* _NGX_HTTP_RCACHE_BODY_CONF_H_INCLUDED_ */

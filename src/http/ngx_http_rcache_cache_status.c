@@ -7,7 +7,8 @@
 /* What is said of the cache itself: Cache-Status, RFC 9211, and Via. */
 
 
-#include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_lookup.h"
+#include "ngx_http_rcache_response.h"
 
 
 static ngx_int_t ngx_http_rcache_via(ngx_http_request_t *r,
@@ -57,16 +58,10 @@ ngx_http_rcache_cache_status(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    h = ngx_list_push(&r->headers_out.headers);
+    h = ngx_http_rcache_add_header(r, "Cache-Status", p, 0);
     if (h == NULL) {
         return NGX_ERROR;
     }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    ngx_str_set(&h->key, "Cache-Status");
-    h->value.data = p;
 
     last = p + len;
 
@@ -142,20 +137,8 @@ ngx_http_rcache_cache_status(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 static ngx_int_t
 ngx_http_rcache_via(ngx_http_request_t *r, ngx_http_rcache_loc_conf_t *rlcf)
 {
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    ngx_str_set(&h->key, "Via");
-    h->value = rlcf->via;
-
-    return NGX_OK;
+    return ngx_http_rcache_add_header(r, "Via", rlcf->via.data, rlcf->via.len)
+           ? NGX_OK : NGX_ERROR;
 }
 
 

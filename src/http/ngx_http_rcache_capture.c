@@ -12,6 +12,9 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_lookup.h"
+#include "ngx_http_rcache_response.h"
+#include "ngx_http_rcache_store.h"
 
 
 /* buffers for a body of unknown length: the first, and the largest */
@@ -281,9 +284,17 @@ ngx_http_rcache_capture_alloc(ngx_http_request_t *r,
     len = ctx->key.len + entry->vary.len + entry->variant.len
           + entry->tags.len;
 
-    /* a small body fits into the pool's one block, a larger gets its own */
+    /*
+     * A small body fits into the pool's one block, which is best one of the
+     * usual size; a larger gets its own.  What replaces an entry, or has a
+     * marker, is stored by a longer script.
+     */
 
-    size = 3072 + head + 3 * (len + ctx->redis_key.len);
+    size = 2304 + head + 3 * (len + ctx->redis_key.len);
+
+    if (ctx->seen.len || entry->vary.len) {
+        size += 1024;
+    }
 
     if (r->headers_out.content_length_n > 0
         && r->headers_out.content_length_n <= NGX_HTTP_RCACHE_BUF_MIN)

@@ -46,21 +46,6 @@ typedef struct {
 } ngx_http_rcache_check_t;
 
 
-/* ngx_http_rcache_conf_check.c */
-
-char *ngx_http_rcache_set_types(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_statuses(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_no_cache_body(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_validate(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-
-void ngx_http_rcache_check_create(ngx_http_rcache_check_conf_t *conf);
-void ngx_http_rcache_check_merge(ngx_http_rcache_check_conf_t *prev,
-    ngx_http_rcache_check_conf_t *conf);
-
 /*
  * ngx_http_rcache_check.c.  RCACHE_REASON_NONE, or why the response is not
  * stored.  head: by r->headers_out.  begin: *check is NULL if the body is

@@ -15,6 +15,7 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_response.h"
 
 
 /* what a header says of the bytes of the body, and would be wrong of others */
@@ -33,8 +34,6 @@ static ngx_uint_t ngx_http_rcache_passable(ngx_http_request_t *r,
     rcache_entry_t *entry);
 static ngx_int_t ngx_http_rcache_pass_coded(ngx_http_request_t *r,
     rcache_entry_t *entry);
-static ngx_int_t ngx_http_rcache_add_header(ngx_http_request_t *r, char *name,
-    ngx_str_t *value, ngx_table_elt_t **header);
 static ngx_int_t ngx_http_rcache_vary_coding(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_rcache_accepts(ngx_http_request_t *r,
     unsigned coding);
@@ -227,12 +226,12 @@ ngx_http_rcache_pass_coded(ngx_http_request_t *r, rcache_entry_t *entry)
 
     name = rcache_coding_name(entry->coding.coding);
 
-    if (ngx_http_rcache_add_header(r, "Content-Encoding", &name,
-                                   &r->headers_out.content_encoding)
-        != NGX_OK)
-    {
+    h = ngx_http_rcache_add_header(r, "Content-Encoding", name.data, name.len);
+    if (h == NULL) {
         return NGX_ERROR;
     }
+
+    r->headers_out.content_encoding = h;
 
     h = r->headers_out.etag;
 
@@ -255,32 +254,6 @@ ngx_http_rcache_pass_coded(ngx_http_request_t *r, rcache_entry_t *entry)
                                       ? -1 : (off_t) entry->body_len;
 
     entry->passed = 1;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_rcache_add_header(ngx_http_request_t *r, char *name,
-    ngx_str_t *value, ngx_table_elt_t **header)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value = *value;
-
-    if (header) {
-        *header = h;
-    }
 
     return NGX_OK;
 }
@@ -319,7 +292,9 @@ ngx_http_rcache_vary_coding(ngx_http_request_t *r)
         }
     }
 
-    return ngx_http_rcache_add_header(r, "Vary", &name, NULL);
+    h = ngx_http_rcache_add_header(r, "Vary", name.data, name.len);
+
+    return h ? NGX_OK : NGX_ERROR;
 }
 
 

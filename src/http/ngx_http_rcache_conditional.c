@@ -12,7 +12,8 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_response.h"
+#include "../core/rcache_conditional.h"
 
 
 static void ngx_http_rcache_validators(ngx_http_request_t *r,

@@ -10,7 +10,8 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_conf.h"
+#include "../core/rcache_response.h"
 
 
 char *

@@ -4,7 +4,7 @@
  */
 
 
-#include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_conf.h"
 
 
 /*

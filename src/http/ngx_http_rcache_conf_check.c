@@ -7,7 +7,7 @@
 /* Setters of the directives that say which responses are wanted. */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_conf.h"
 
 
 /* how much of a body patterns may look at, and do */

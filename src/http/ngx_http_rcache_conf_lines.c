@@ -7,7 +7,7 @@
 /* Where is it written?  For redis_proxy_cache_explain, and the lint. */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_conf.h"
 
 
 #define NGX_HTTP_RCACHE_RULE_NAME(id, name)  ngx_string(name),

@@ -7,7 +7,7 @@
 /* Directives of purging. */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_conf.h"
 
 
 static char *ngx_http_rcache_purge_values(ngx_conf_t *cf,

@@ -7,7 +7,7 @@
 /* Setters of the directives that say what counts in a request. */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_conf.h"
 
 
 static char *ngx_http_rcache_args_option(ngx_conf_t *cf,

@@ -10,7 +10,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_conf.h"
 
 
 /* bytes; a shorter one could be guessed */

@@ -7,7 +7,7 @@
 /* The servers of a redis_proxy_cache_zone, and how they belong together. */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_conf.h"
 
 
 #define NGX_HTTP_RCACHE_SENTINELS_MAX  16

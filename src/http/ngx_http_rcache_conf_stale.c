@@ -7,7 +7,8 @@
 /* Setters of the directives of collapsing and of stale serving. */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_conf.h"
+#include "../core/rcache_stale.h"
 
 
 /* beta in thousandths: at most 1000 */

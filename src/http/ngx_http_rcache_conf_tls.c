@@ -10,7 +10,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_conf.h"
 
 
 #define NGX_HTTP_RCACHE_VERIFY_DEPTH  3

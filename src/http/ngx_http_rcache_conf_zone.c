@@ -7,7 +7,8 @@
 /* The redis_proxy_cache_zone directive. */
 
 
-#include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_conf.h"
+#include "ngx_http_rcache_zone.h"
 
 
 #define NGX_HTTP_RCACHE_CONNECT_TIMEOUT  100

@@ -5,7 +5,9 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_store.h"
 
 
 /* a body that is looked through in less than a microsecond */

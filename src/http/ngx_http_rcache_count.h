@@ -122,38 +122,8 @@ void ngx_http_rcache_count_void(ngx_http_rcache_zone_t *zone,
 void ngx_http_rcache_count_gone(ngx_http_rcache_ctx_t *ctx);
 
 
-/*
- * ngx_http_rcache_tell.c: adds the lines of redis_proxy_cache_server_timing
- * and redis_proxy_cache_explain to the response; NGX_OK, NGX_ERROR.
- *
- * msec writes a time in milliseconds behind the name; header adds a line,
- * whose value is in the request's pool.
- */
+/* ngx_http_rcache_metrics.c: worker start; NGX_OK, NGX_ERROR */
 
-ngx_int_t ngx_http_rcache_tell(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
-u_char *ngx_http_rcache_tell_msec(u_char *p, u_char *last, char *name,
-    uint64_t usec);
-ngx_int_t ngx_http_rcache_tell_header(ngx_http_request_t *r, char *name,
-    u_char *data, u_char *last);
-
-extern ngx_str_t  ngx_http_rcache_tell_statuses[];
-
-
-/*
- * ngx_http_rcache_metrics.c: configuration.  init_zone is the init handler of
- * the zone's memory.
- */
-
-ngx_int_t ngx_http_rcache_metrics_create_main(ngx_conf_t *cf,
-    ngx_http_rcache_main_conf_t *rmcf);
-char *ngx_http_rcache_set_label(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-void ngx_http_rcache_metrics_create_loc(
-    ngx_http_rcache_metrics_conf_t *conf);
-void ngx_http_rcache_metrics_merge_loc(ngx_conf_t *cf,
-    ngx_http_rcache_metrics_conf_t *prev, ngx_http_rcache_loc_conf_t *rlcf);
-ngx_int_t ngx_http_rcache_metrics_init_zone(ngx_shm_zone_t *shm);
 ngx_int_t ngx_http_rcache_metrics_init_process(ngx_cycle_t *cycle,
     ngx_http_rcache_zone_t *zone, ngx_http_rcache_main_conf_t *rmcf);
 

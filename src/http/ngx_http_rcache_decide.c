@@ -22,7 +22,12 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_fetch.h"
+#include "ngx_http_rcache_lookup.h"
+#include "ngx_http_rcache_response.h"
+#include "../core/rcache_stale.h"
 
 
 static ngx_int_t ngx_http_rcache_offline(ngx_http_request_t *r,

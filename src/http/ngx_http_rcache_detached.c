@@ -23,7 +23,10 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_collapse.h"
+#include "ngx_http_rcache_conf.h"
+#include "ngx_http_rcache_fetch.h"
+#include "ngx_http_rcache_lookup.h"
 
 
 /* the connection's own strings and structures */

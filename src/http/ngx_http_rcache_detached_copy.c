@@ -10,7 +10,8 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_fetch.h"
+#include "ngx_http_rcache_lookup.h"
 
 
 static void ngx_http_rcache_detached_phase(ngx_http_request_t *dr,

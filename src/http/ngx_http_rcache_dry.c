@@ -15,8 +15,9 @@
  */
 
 
-#include "ngx_http_rcache_count.h"
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_collapse.h"
+#include "ngx_http_rcache_count.h"
 
 
 static ngx_int_t ngx_http_rcache_dry_key(ngx_pool_t *pool, ngx_str_t *key,

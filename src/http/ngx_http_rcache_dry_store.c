@@ -15,6 +15,8 @@
 
 
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_fetch.h"
+#include "ngx_http_rcache_store.h"
 
 
 static ngx_uint_t ngx_http_rcache_dry_partly(ngx_http_request_t *r,

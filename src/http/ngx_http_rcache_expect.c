@@ -22,7 +22,7 @@
  */
 
 
-#include "ngx_http_rcache_flight.h"
+#include "ngx_http_rcache_collapse.h"
 
 
 /* keys that are remembered, and a power of 2; two bytes each */

@@ -11,7 +11,8 @@
  */
 
 
-#include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_lookup.h"
+#include "ngx_http_rcache_response.h"
 
 
 /* bytes of the header, and what is shown of a key, and of other strings */
@@ -115,7 +116,8 @@ ngx_http_rcache_explain(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     p = ngx_http_rcache_tell_msec(p, last, "; total-ms=",
                                   ctx->first - ctx->start);
 
-    return ngx_http_rcache_tell_header(r, "X-Cache-Explain", start, p);
+    return ngx_http_rcache_add_header(r, "X-Cache-Explain", start, p - start)
+           ? NGX_OK : NGX_ERROR;
 }
 
 

@@ -1,11 +1,12 @@
 
 /*
  * redis_proxy_cache_explain: what was decided, and which lines of nginx.conf
- * decided.  A setter notes where its directive is written; nothing more is
- * done until somebody may ask.
+ * decided.  A setter notes where its directive is written, see conf.h; nothing
+ * more is done until somebody may ask.
  *
  * ngx_http_rcache_conf_lines.c notes the lines, ngx_http_rcache_explain.c
- * makes the header, _explain_rules.c what it says of the rules.
+ * makes the header, _explain_rules.c what it says of the rules.  Whether a
+ * response tells that, or how long it all took, is in ngx_http_rcache_tell.c.
  */
 
 
@@ -80,32 +81,15 @@ typedef struct {
 
 
 struct ngx_http_rcache_ctx_s;
-struct ngx_http_rcache_loc_conf_s;
 
 
 extern const ngx_str_t  ngx_http_rcache_rule_names[NGX_HTTP_RCACHE_RULE_N];
 
 
-/*
- * Called by a setter: the directive that is being read adds n values to what
- * the level has.  line: that of value i; NULL if nothing is written.
- */
+/* where value i of the rule is written; NULL: it is not */
 
-void ngx_http_rcache_written(ngx_conf_t *cf,
-    struct ngx_http_rcache_loc_conf_s *rlcf, ngx_uint_t n);
-void ngx_http_rcache_lines_merge(ngx_http_rcache_lines_t *prev,
-    ngx_http_rcache_lines_t *conf);
 ngx_http_rcache_where_t *ngx_http_rcache_line(ngx_http_rcache_lines_t *lines,
     ngx_http_rcache_rule_e rule, ngx_uint_t i);
-
-/* nginx's setters of predicates, flags and words, and the line is noted */
-
-char *ngx_http_rcache_set_predicates(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_flag(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_enum(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 
 /* the header; NGX_OK, NGX_ERROR */
 
@@ -121,6 +105,20 @@ u_char *ngx_http_rcache_explain_rules(u_char *p, u_char *last,
     ngx_http_request_t *r, struct ngx_http_rcache_ctx_s *ctx);
 u_char *ngx_http_rcache_explain_dropped(u_char *p, u_char *last,
     ngx_http_request_t *r, struct ngx_http_rcache_ctx_s *ctx);
+
+
+/*
+ * ngx_http_rcache_tell.c: adds the lines of redis_proxy_cache_server_timing
+ * and redis_proxy_cache_explain to the response; NGX_OK, NGX_ERROR.  msec
+ * writes a time in milliseconds behind the name.
+ */
+
+ngx_int_t ngx_http_rcache_tell(ngx_http_request_t *r,
+    struct ngx_http_rcache_ctx_s *ctx);
+u_char *ngx_http_rcache_tell_msec(u_char *p, u_char *last, char *name,
+    uint64_t usec);
+
+extern ngx_str_t  ngx_http_rcache_tell_statuses[];
 
 
 #endif /* _NGX_HTTP_RCACHE_EXPLAIN_H_INCLUDED_ */

@@ -12,6 +12,7 @@
 
 
 #include "ngx_http_rcache.h"
+#include "../core/rcache_stale.h"
 
 
 typedef struct {

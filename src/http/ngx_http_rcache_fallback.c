@@ -4,7 +4,10 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_collapse.h"
+#include "ngx_http_rcache_conf.h"
+#include "ngx_http_rcache_lookup.h"
+#include "ngx_http_rcache_response.h"
 
 
 #define NGX_HTTP_RCACHE_FALLBACK_QUEUE    100
@@ -258,7 +261,6 @@ static ngx_int_t
 ngx_http_rcache_fallback_refuse(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx)
 {
-    ngx_table_elt_t             *h;
     ngx_http_rcache_loc_conf_t  *rlcf;
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_redis_proxy_cache_module);
@@ -269,15 +271,7 @@ ngx_http_rcache_fallback_refuse(ngx_http_request_t *r,
     ctx->reason = RCACHE_REASON_FALLBACK;
     ctx->refusal = rlcf->fallback.status;
 
-    h = ngx_list_push(&r->headers_out.headers);
-
-    if (h) {
-        ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-        h->hash = 1;
-        ngx_str_set(&h->key, "Retry-After");
-        ngx_str_set(&h->value, "1");
-    }
+    (void) ngx_http_rcache_add_header(r, "Retry-After", (u_char *) "1", 1);
 
     return NGX_DECLINED;
 }

@@ -49,11 +49,4 @@ typedef struct {
 } ngx_http_rcache_fallback_ctx_t;
 
 
-char *ngx_http_rcache_set_fallback_limit(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-void ngx_http_rcache_fallback_create_conf(
-    ngx_http_rcache_fallback_conf_t *conf);
-void ngx_http_rcache_fallback_merge_conf(ngx_http_rcache_fallback_conf_t *prev,
-    ngx_http_rcache_fallback_conf_t *conf);
-
 #endif /* _NGX_HTTP_RCACHE_FALLBACK_H_INCLUDED_ */

@@ -134,11 +134,15 @@ ngx_http_rcache_flight_open(ngx_http_rcache_ctx_t *ctx,
         ctx->handed.data = ngx_pnalloc(ctx->request->pool,
                                        outcome.payload.len);
 
-        if (ctx->handed.data) {
+        if (ctx->handed.data == NULL) {
+            turn = NGX_HTTP_RCACHE_TURN_PASS;
+
+        } else if (!ngx_http_rcache_flight_fits(ctx, outcome.sent)) {
+            turn = NGX_HTTP_RCACHE_TURN_LOOK;
+
+        } else {
             ngx_memcpy(ctx->handed.data, outcome.payload.data,
                        outcome.payload.len);
-        } else {
-            turn = NGX_HTTP_RCACHE_TURN_PASS;
         }
 
         ngx_free(outcome.payload.data);

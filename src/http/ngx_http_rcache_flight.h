@@ -27,7 +27,7 @@
 #define _NGX_HTTP_RCACHE_FLIGHT_H_INCLUDED_
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_collapse.h"
 
 
 /* another worker is asked again, in case a wake-up was lost; milliseconds */
@@ -78,6 +78,7 @@ struct ngx_http_rcache_flight_s {
     ngx_http_rcache_turn_e           turn;
     ngx_chain_t                     *payload;
     size_t                           size;
+    uint64_t                         sent;      /* microseconds, see fits() */
     ngx_http_rcache_op_t            *cargo;     /* the payload is in it */
 
     ngx_http_rcache_write_t         *write;     /* STORING */
@@ -150,6 +151,15 @@ void ngx_http_rcache_flight_unlist(ngx_http_rcache_flight_t *flight);
 /* it expects no message; nothing at all from outside */
 void ngx_http_rcache_flight_hush(ngx_http_rcache_flight_t *flight);
 void ngx_http_rcache_flight_quiet(ngx_http_rcache_flight_t *flight);
+
+/*
+ * Whether a payload that was sent to Redis, or asked of it, at that time may be
+ * given to ctx.  Whoever came later may have been told before that it is
+ * invalid: that may have happened at another instance, after Redis had done
+ * what we have no answer to yet.
+ */
+ngx_uint_t ngx_http_rcache_flight_fits(ngx_http_rcache_ctx_t *ctx,
+    uint64_t sent);
 
 /* the handler of the turn of its own */
 void ngx_http_rcache_flight_event(ngx_event_t *ev);

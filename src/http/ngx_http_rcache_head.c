@@ -4,7 +4,8 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_response.h"
+#include "../core/rcache_date.h"
 
 
 #define NGX_HTTP_RCACHE_VERSION  "HTTP/1.1 "
@@ -612,4 +613,27 @@ ngx_http_rcache_restore_content_range(ngx_http_request_t *r,
     h->value.data = p;
 
     return ngx_http_rcache_restore_pointer(r, h, offset);
+}
+
+
+ngx_table_elt_t *
+ngx_http_rcache_add_header(ngx_http_request_t *r, char *name, u_char *value,
+    size_t len)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value.data = value;
+    h->value.len = len;
+
+    return h;
 }

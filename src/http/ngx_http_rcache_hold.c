@@ -6,8 +6,9 @@
 
 /*
  * Store first, then tell.  Whoever has seen the end of a response may ask
- * for it again, here or at another instance, and is to find it in the cache.
- * So the last buffers of a response wait until Redis has the entry: for one
+ * for it again, here or at another instance, and is to be given that one.  So
+ * where another entry would be served until Redis has the new one, or there is
+ * no lock to wait for, the last buffers of a response wait for Redis: for one
  * round trip, and never longer than what is left of the budget; not at all
  * if Redis has failed this request before.  What came before them has been
  * sent already; if much of it comes together with them, it is sent now, but for
@@ -15,7 +16,9 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_lookup.h"
+#include "ngx_http_rcache_store.h"
 
 
 /* bytes: what is worth a write of its own */

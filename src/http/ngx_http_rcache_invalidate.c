@@ -11,7 +11,12 @@
  */
 
 
+#include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_lookup.h"
+#include "ngx_http_rcache_store.h"
+#include "../core/rcache_key.h"
+#include "../core/rcache_uri.h"
 
 
 #define NGX_HTTP_RCACHE_INVALIDATE_MAX  3

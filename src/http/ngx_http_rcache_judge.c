@@ -8,6 +8,10 @@
 
 
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_lookup.h"
+#include "ngx_http_rcache_response.h"
+#include "ngx_http_rcache_zone.h"
+#include "../core/rcache_stale.h"
 
 
 static rcache_reason_e ngx_http_rcache_decode(ngx_http_rcache_ctx_t *ctx,

@@ -4,7 +4,8 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_lookup.h"
+#include "../core/rcache_key.h"
 
 
 static ngx_int_t ngx_http_rcache_default_key(ngx_http_request_t *r,

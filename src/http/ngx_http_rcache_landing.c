@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_rcache_flight.h"
+#include "ngx_http_rcache_store.h"
 
 
 void
@@ -153,7 +154,9 @@ ngx_http_rcache_flight_storing(ngx_http_rcache_flight_t *flight,
     ngx_http_rcache_write_t *write)
 {
     write->flight = flight;
+
     flight->write = write;
+    flight->sent = ngx_http_rcache_usec();
 }
 
 
@@ -246,7 +249,7 @@ ngx_http_rcache_flight_land(ngx_http_rcache_flight_t *flight,
         (void) ngx_http_rcache_flights_leave(flight->zone->flights,
                                              flight->hash, flight->seq, mark,
                                              flight->payload, flight->size,
-                                             keep);
+                                             flight->sent, keep);
     }
 
     ngx_post_event(&flight->event, &ngx_posted_events);
@@ -300,13 +303,23 @@ ngx_http_rcache_flight_hush(ngx_http_rcache_flight_t *flight)
 }
 
 
+ngx_uint_t
+ngx_http_rcache_flight_fits(ngx_http_rcache_ctx_t *ctx, uint64_t sent)
+{
+    /* Redis has failed it: it cannot ask again */
+
+    return ctx->start < sent || ctx->impatient;
+}
+
+
 void
 ngx_http_rcache_flight_event(ngx_event_t *ev)
 {
     ngx_http_rcache_flight_t *flight = ev->data;
 
-    ngx_queue_t            *q;
-    ngx_http_rcache_ctx_t  *ctx;
+    ngx_queue_t             *q;
+    ngx_http_rcache_ctx_t   *ctx;
+    ngx_http_rcache_turn_e   turn;
 
     if (flight->state == NGX_HTTP_RCACHE_FLIGHT_ASKING) {
 
@@ -326,8 +339,15 @@ ngx_http_rcache_flight_event(ngx_event_t *ev)
         ctx = ngx_queue_data(q, ngx_http_rcache_ctx_t, wait);
         ctx->flight = NULL;
 
-        ngx_http_rcache_told(ctx, flight->turn, flight->payload,
-                             flight->size);
+        turn = flight->turn;
+
+        if (turn == NGX_HTTP_RCACHE_TURN_FOUND
+            && !ngx_http_rcache_flight_fits(ctx, flight->sent))
+        {
+            turn = NGX_HTTP_RCACHE_TURN_LOOK;
+        }
+
+        ngx_http_rcache_told(ctx, turn, flight->payload, flight->size);
     }
 
     ngx_http_rcache_flight_destroy(flight);

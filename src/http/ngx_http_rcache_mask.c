@@ -4,7 +4,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_fetch.h"
 
 
 static ngx_uint_t ngx_http_rcache_has_condition(ngx_http_request_t *r);

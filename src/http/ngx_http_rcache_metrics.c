@@ -10,6 +10,7 @@
  */
 
 
+#include "ngx_http_rcache_conf.h"
 #include "ngx_http_rcache_count.h"
 
 

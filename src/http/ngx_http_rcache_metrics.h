@@ -1,7 +1,8 @@
 
 /*
  * What the configuration says about metrics.  The functions are in
- * ngx_http_rcache_count.h, for they need to know a zone.
+ * ngx_http_rcache_conf.h and ngx_http_rcache_count.h, for they need to know a
+ * zone.
  */
 
 

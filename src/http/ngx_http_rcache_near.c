@@ -15,7 +15,10 @@
  */
 
 
+#include "ngx_http_rcache_collapse.h"
+#include "ngx_http_rcache_conf.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_lookup.h"
 
 
 /* milliseconds: a longer time between two lookups is not often */

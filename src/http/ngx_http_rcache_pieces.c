@@ -22,6 +22,7 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_store.h"
 
 
 /* bytes in a turn */

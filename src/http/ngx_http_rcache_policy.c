@@ -7,7 +7,8 @@
 /* May this request be looked up?  Under which key? */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_lookup.h"
+#include "../core/rcache_range.h"
 
 
 static ngx_int_t ngx_http_rcache_unsafe(ngx_http_request_t *r,

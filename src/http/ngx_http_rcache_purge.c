@@ -13,7 +13,11 @@
  */
 
 
+#include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_lookup.h"
+#include "ngx_http_rcache_store.h"
+#include "ngx_http_rcache_zone.h"
 
 
 /* records that the log keeps, about */
@@ -51,12 +55,11 @@ static void ngx_http_rcache_purge_done(ngx_http_rcache_purge_t *purge);
 
 
 ngx_int_t
-ngx_http_rcache_purge_start(void *data, ngx_str_t *pairs, ngx_uint_t n,
-    ngx_str_t *keys, ngx_uint_t nkeys, ngx_http_rcache_purge_pt handler,
-    void *owner, ngx_http_rcache_purge_t **result)
+ngx_http_rcache_purge_start(ngx_http_rcache_zone_t *zone, ngx_str_t *pairs,
+    ngx_uint_t n, ngx_str_t *keys, ngx_uint_t nkeys,
+    ngx_http_rcache_purge_pt handler, void *data,
+    ngx_http_rcache_purge_t **result)
 {
-    ngx_http_rcache_zone_t *zone = data;
-
     ngx_int_t                 rc;
     ngx_uint_t                i;
     ngx_http_rcache_purge_t  *purge;
@@ -67,7 +70,7 @@ ngx_http_rcache_purge_start(void *data, ngx_str_t *pairs, ngx_uint_t n,
     }
 
     purge->handler = handler;
-    purge->data = owner;
+    purge->data = data;
     purge->zone = zone;
 
     ngx_http_rcache_count_kinds(pairs, n, purge->kinds);

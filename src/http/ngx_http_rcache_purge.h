@@ -1,7 +1,7 @@
 
 /*
  * Purging: the log in Redis, what this instance knows of it, and what that
- * means for an entry.  The files ngx_http_rcache_follow.c, _purge.c and
+ * means for an entry.  The files ngx_http_rcache_follow*.c, _purge.c and
  * _tags.c; the life of a request and src/admin call them.
  *
  * Whatever purges, from inside or outside, appends a record to the log, a
@@ -30,6 +30,7 @@
 
 
 struct ngx_http_rcache_ctx_s;
+struct ngx_http_rcache_zone_s;
 
 typedef struct ngx_http_rcache_follow_s  ngx_http_rcache_follow_t;
 
@@ -55,23 +56,6 @@ typedef struct ngx_http_rcache_purge_s  ngx_http_rcache_purge_t;
 typedef void (*ngx_http_rcache_purge_pt)(void *data, rcache_purge_id_t *id);
 
 
-/* ngx_http_rcache_conf_purge.c: NGX_CONF_OK, NGX_CONF_ERROR or a text */
-
-char *ngx_http_rcache_set_tags(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_invalidate_tags(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_purge(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-
-void ngx_http_rcache_purge_create(ngx_http_rcache_purge_conf_t *conf);
-void ngx_http_rcache_purge_merge(ngx_http_rcache_purge_conf_t *prev,
-    ngx_http_rcache_purge_conf_t *conf);
-
-/* a location with that configuration needs the log to be followed */
-
-ngx_uint_t ngx_http_rcache_purge_used(ngx_http_rcache_purge_conf_t *conf);
-
 
 /*
  * ngx_http_rcache_follow.c.  init: in each process, after the zone is there;
@@ -81,7 +65,8 @@ ngx_uint_t ngx_http_rcache_purge_used(ngx_http_rcache_purge_conf_t *conf);
  * up is to be asked with, 0 if it could not be sent.
  */
 
-ngx_int_t ngx_http_rcache_follow_init(ngx_cycle_t *cycle, void *zone);
+ngx_int_t ngx_http_rcache_follow_init(ngx_cycle_t *cycle,
+    struct ngx_http_rcache_zone_s *zone);
 ngx_uint_t ngx_http_rcache_follow_blind(ngx_http_rcache_follow_t *follow);
 ngx_uint_t ngx_http_rcache_follow_deaf(ngx_http_rcache_follow_t *follow);
 ngx_uint_t ngx_http_rcache_follow_catch_up(ngx_http_rcache_follow_t *follow,
@@ -145,8 +130,8 @@ ngx_uint_t ngx_http_rcache_purge_late(struct ngx_http_rcache_ctx_s *ctx,
  * is; NGX_DECLINED: Redis is not there; NGX_ERROR.
  */
 
-ngx_int_t ngx_http_rcache_purge_start(void *zone, ngx_str_t *pairs,
-    ngx_uint_t n, ngx_str_t *keys, ngx_uint_t nkeys,
+ngx_int_t ngx_http_rcache_purge_start(struct ngx_http_rcache_zone_s *zone,
+    ngx_str_t *pairs, ngx_uint_t n, ngx_str_t *keys, ngx_uint_t nkeys,
     ngx_http_rcache_purge_pt handler, void *data,
     ngx_http_rcache_purge_t **purge);
 void ngx_http_rcache_purge_detach(ngx_http_rcache_purge_t *purge);
@@ -154,7 +139,8 @@ void ngx_http_rcache_purge_detach(ngx_http_rcache_purge_t *purge);
 
 /* ngx_http_rcache_walk.c: worker start; NGX_OK, NGX_ERROR */
 
-ngx_int_t ngx_http_rcache_walk_init(ngx_cycle_t *cycle, void *zone);
+ngx_int_t ngx_http_rcache_walk_init(ngx_cycle_t *cycle,
+    struct ngx_http_rcache_zone_s *zone);
 
 
 #endif /* _NGX_HTTP_RCACHE_PURGE_H_INCLUDED_ */

@@ -4,7 +4,8 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_response.h"
+#include "../core/rcache_stale.h"
 
 
 static ngx_uint_t ngx_http_rcache_upstream_ignores(ngx_http_request_t *r);

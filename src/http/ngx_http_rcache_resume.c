@@ -22,6 +22,11 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_collapse.h"
+#include "ngx_http_rcache_fetch.h"
+#include "ngx_http_rcache_lookup.h"
+#include "../core/rcache_conditional.h"
+#include "../core/rcache_date.h"
 
 
 #define NGX_HTTP_RCACHE_RANGE  (sizeof("bytes -/") - 1 + 3 * NGX_INT64_LEN)

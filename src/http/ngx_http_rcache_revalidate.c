@@ -10,7 +10,9 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_response.h"
+#include "ngx_http_rcache_store.h"
+#include "../core/rcache_update.h"
 
 
 static rcache_field_t *ngx_http_rcache_freshen_said(ngx_http_request_t *r,

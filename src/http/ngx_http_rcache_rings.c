@@ -5,6 +5,8 @@
 
 
 #include "ngx_http_rcache_flight.h"
+#include "ngx_http_rcache_store.h"
+#include "ngx_http_rcache_zone.h"
 
 
 /* another instance, in case a message was lost; milliseconds */
@@ -150,6 +152,7 @@ ngx_http_rcache_flight_submit(ngx_http_rcache_flight_t *flight,
     }
 
     flight->op = op;
+    flight->sent = op->began;
 
     return NGX_OK;
 }
@@ -560,6 +563,7 @@ ngx_http_rcache_flight_start(ngx_http_rcache_flight_t *flight)
 
     case NGX_HTTP_RCACHE_TURN_FOUND:
         ngx_http_rcache_flight_unpack(flight, &outcome.payload);
+        flight->sent = outcome.sent;
 
         if (flight->payload == NULL) {
             turn = NGX_HTTP_RCACHE_TURN_LOOK;

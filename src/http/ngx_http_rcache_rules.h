@@ -131,34 +131,6 @@ typedef struct {
 } ngx_http_rcache_rules_ctx_t;
 
 
-/* ngx_http_rcache_conf_rules.c: NGX_CONF_OK, NGX_CONF_ERROR or a text */
-
-char *ngx_http_rcache_set_args(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_user(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_unkeyed(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_rcache_set_key_body(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-
-/*
- * ngx_http_rcache_conf_secret.c: what is written is signed; secrets tells the
- * zones, when all has been read.
- */
-
-char *ngx_http_rcache_set_secret_file(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-void ngx_http_rcache_secrets(ngx_conf_t *cf);
-
-void ngx_http_rcache_rules_create(ngx_http_rcache_rules_conf_t *conf);
-char *ngx_http_rcache_rules_merge(ngx_conf_t *cf,
-    ngx_http_rcache_rules_conf_t *prev, ngx_http_rcache_rules_conf_t *conf);
-
-/* what a key of one's own has of the path, see loose above */
-
-ngx_uint_t ngx_http_rcache_rules_loose(ngx_str_t *key);
-
 /*
  * ngx_http_rcache_rules.c.  who: takes headers out of the request, and finds
  * what parts its key has whatever the method; once a request.  what: the rest,

@@ -12,7 +12,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_zone.h"
 
 
 /* keys that are looked at, about, and weighed; replies in bytes */

@@ -30,6 +30,7 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_store.h"
 
 
 static ngx_int_t ngx_http_rcache_add_command(ngx_http_rcache_op_t *op,

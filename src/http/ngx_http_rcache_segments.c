@@ -11,6 +11,7 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_zone.h"
 
 
 /*

@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_response.h"
 
 
 ngx_int_t

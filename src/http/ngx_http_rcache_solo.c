@@ -15,6 +15,7 @@
  */
 
 
+#include "ngx_http_rcache_fetch.h"
 #include "ngx_http_rcache_flight.h"
 
 
@@ -150,7 +151,7 @@ ngx_http_rcache_solo_end(ngx_http_rcache_ctx_t *ctx, u_char mark,
     if (ctx->solo_seq) {
         (void) ngx_http_rcache_flights_leave(ctx->zone->flights,
                                              ctx->lock_hash, ctx->solo_seq,
-                                             mark, NULL, 0, keep);
+                                             mark, NULL, 0, 0, keep);
     }
 }
 

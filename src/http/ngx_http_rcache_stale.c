@@ -10,7 +10,10 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_collapse.h"
+#include "ngx_http_rcache_fetch.h"
+#include "ngx_http_rcache_lookup.h"
+#include "ngx_http_rcache_response.h"
 
 
 #define NGX_HTTP_RCACHE_FAILURES                                              \

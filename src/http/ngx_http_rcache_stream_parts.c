@@ -15,7 +15,9 @@
  */
 
 
+#include "ngx_http_rcache_lookup.h"
 #include "ngx_http_rcache_stream.h"
+#include "ngx_http_rcache_zone.h"
 
 
 static void ngx_http_rcache_stream_got(ngx_http_rcache_op_t *op,

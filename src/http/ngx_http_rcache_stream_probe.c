@@ -11,7 +11,10 @@
  */
 
 
+#include "ngx_http_rcache_lookup.h"
 #include "ngx_http_rcache_stream.h"
+#include "ngx_http_rcache_zone.h"
+#include "../core/rcache_range.h"
 
 
 static rcache_reason_e ngx_http_rcache_stream_exist(

@@ -7,7 +7,7 @@
 /* What an entry has to do with purges: when it is stored, when it is read. */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_store.h"
 
 
 /* of one record */

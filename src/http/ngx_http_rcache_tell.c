@@ -11,7 +11,7 @@
  */
 
 
-#include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_response.h"
 
 
 static ngx_int_t ngx_http_rcache_server_timing(ngx_http_request_t *r,
@@ -86,7 +86,8 @@ ngx_http_rcache_server_timing(ngx_http_request_t *r,
                                       ctx->first - ctx->start);
     }
 
-    return ngx_http_rcache_tell_header(r, "Server-Timing", start, p);
+    return ngx_http_rcache_add_header(r, "Server-Timing", start, p - start)
+           ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -95,27 +96,4 @@ ngx_http_rcache_tell_msec(u_char *p, u_char *last, char *name, uint64_t usec)
 {
     return ngx_slprintf(p, last, "%s%uL.%03uL", name, usec / 1000,
                         usec % 1000);
-}
-
-
-ngx_int_t
-ngx_http_rcache_tell_header(ngx_http_request_t *r, char *name, u_char *data,
-    u_char *last)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value.data = data;
-    h->value.len = last - data;
-
-    return NGX_OK;
 }

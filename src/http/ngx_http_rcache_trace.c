@@ -11,7 +11,8 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_conf.h"
+#include "ngx_http_rcache_lookup.h"
 
 
 /* the longest id that is shown; W3C's has 32 digits */

@@ -124,8 +124,6 @@ rcache_reason_e ngx_http_rcache_dry_store(struct ngx_http_rcache_ctx_s *ctx,
  * came of it.  skip: nothing will; leave: its request goes.
  */
 
-char *ngx_http_rcache_set_audit(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 void ngx_http_rcache_audit(ngx_http_request_t *r,
     struct ngx_http_rcache_ctx_s *ctx);
 void ngx_http_rcache_audit_header(ngx_http_request_t *r,

@@ -26,6 +26,7 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_zone.h"
 #include <openssl/rand.h>
 
 

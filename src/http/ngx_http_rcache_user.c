@@ -7,7 +7,7 @@
 /* redis_proxy_cache_user: a response is stored for one user alone. */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_response.h"
 
 
 static ngx_int_t ngx_http_rcache_user_add(ngx_http_request_t *r);
@@ -150,16 +150,11 @@ ngx_http_rcache_user_add(ngx_http_request_t *r)
     ngx_table_elt_t  **ph;
 #endif
 
-    h = ngx_list_push(&r->headers_out.headers);
+    h = ngx_http_rcache_add_header(r, "Cache-Control", (u_char *) "private",
+                                   sizeof("private") - 1);
     if (h == NULL) {
         return NGX_ERROR;
     }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    ngx_str_set(&h->key, "Cache-Control");
-    ngx_str_set(&h->value, "private");
 
     /* where nginx's own filters look for it */
 

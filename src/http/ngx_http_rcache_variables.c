@@ -4,7 +4,8 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_conf.h"
+#include "ngx_http_rcache_lookup.h"
 
 
 static ngx_int_t ngx_http_rcache_variable_status(ngx_http_request_t *r,

@@ -4,7 +4,7 @@
  */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_response.h"
 
 
 static uint64_t ngx_http_rcache_variant_bit(ngx_http_rcache_ctx_t *ctx);

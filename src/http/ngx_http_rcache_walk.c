@@ -67,10 +67,8 @@ static void ngx_http_rcache_walk_finished(ngx_http_rcache_op_t *op,
 
 
 ngx_int_t
-ngx_http_rcache_walk_init(ngx_cycle_t *cycle, void *data)
+ngx_http_rcache_walk_init(ngx_cycle_t *cycle, ngx_http_rcache_zone_t *zone)
 {
-    ngx_http_rcache_zone_t *zone = data;
-
     ngx_http_rcache_walk_t  *walk;
 
     walk = ngx_pcalloc(cycle->pool, sizeof(ngx_http_rcache_walk_t));

@@ -14,6 +14,7 @@
 
 #include "ngx_http_rcache_body.h"
 #include "ngx_http_rcache_walk.h"
+#include "../core/rcache_key.h"
 
 
 /*

@@ -5,7 +5,11 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_response.h"
+#include "ngx_http_rcache_store.h"
+#include "ngx_http_rcache_zone.h"
 
 
 /* a payload of so many bytes goes ahead, see ngx_http_rcache_stage_command() */
@@ -31,6 +35,8 @@ static void ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
 static void ngx_http_rcache_write_body(ngx_http_rcache_write_t *write,
     ngx_int_t rc, ngx_http_rcache_reply_t *reply);
+static ngx_uint_t ngx_http_rcache_write_guarded(ngx_http_rcache_ctx_t *ctx,
+    rcache_entry_t *entry);
 static ngx_int_t ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_op_t *op, rcache_entry_t *entry,
     ngx_http_rcache_store_t *store, ngx_http_rcache_op_t *stage);
@@ -422,9 +428,27 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
         ngx_http_rcache_flight_storing(flight, write);
     }
 
-    ngx_http_rcache_write_wait(write, ctx);
+    if (!ngx_http_rcache_write_guarded(ctx, entry)) {
+        ngx_http_rcache_write_wait(write, ctx);
+    }
 
     return RCACHE_REASON_NONE;
+}
+
+
+/*
+ * Until Redis has it nobody is given anything else: nothing was there that is
+ * replaced, and who looks meanwhile waits for the lock.
+ */
+
+static ngx_uint_t
+ngx_http_rcache_write_guarded(ngx_http_rcache_ctx_t *ctx,
+    rcache_entry_t *entry)
+{
+    return ctx->token.len == NGX_HTTP_RCACHE_TOKEN
+           && ctx->seen.len == 0
+           && (ctx->marker == NULL
+               || ctx->marker->generation == entry->generation);
 }
 
 

@@ -4,7 +4,10 @@
  */
 
 
+#include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_lookup.h"
+#include "ngx_http_rcache_zone.h"
 
 
 /* milliseconds without a refusal until a cluster is said to accept again */

@@ -131,18 +131,10 @@ ngx_http_rcache_cluster_init(ngx_http_rcache_redis_t *redis)
 void
 ngx_http_rcache_cluster_cleanup(ngx_http_rcache_cluster_t *cluster)
 {
-    ngx_queue_t             *q;
-    ngx_http_rcache_op_t    *op;
-    ngx_http_rcache_node_t  *node;
+    ngx_queue_t           *q;
+    ngx_http_rcache_op_t  *op;
 
-    for (q = ngx_queue_head(&cluster->all);
-         q != ngx_queue_sentinel(&cluster->all);
-         q = ngx_queue_next(q))
-    {
-        node = ngx_queue_data(q, ngx_http_rcache_node_t, queue);
-
-        ngx_http_rcache_node_cleanup(node);
-    }
+    ngx_http_rcache_nodes_cleanup(&cluster->all);
 
     while (!ngx_queue_empty(&cluster->later)) {
         q = ngx_queue_head(&cluster->later);
@@ -718,21 +710,7 @@ ngx_http_rcache_cluster_tidy_handler(ngx_event_t *ev)
 {
     ngx_http_rcache_cluster_t *cluster = ev->data;
 
-    ngx_queue_t             *q;
-    ngx_http_rcache_node_t  *node;
-
-    for (q = ngx_queue_head(&cluster->all);
-         q != ngx_queue_sentinel(&cluster->all);
-         q = ngx_queue_next(q))
-    {
-        node = ngx_queue_data(q, ngx_http_rcache_node_t, queue);
-
-        if (node->number == NGX_HTTP_RCACHE_NO_NODE
-            && !ngx_http_rcache_node_busy(node))
-        {
-            ngx_http_rcache_node_close(node);
-        }
-    }
+    ngx_http_rcache_nodes_tidy(&cluster->all);
 }
 
 

@@ -343,6 +343,10 @@ ngx_uint_t ngx_http_rcache_node_busy(ngx_http_rcache_node_t *node);
 /* closes its lanes; what they hold ends with DOWN */
 void ngx_http_rcache_node_close(ngx_http_rcache_node_t *node);
 
+/* all of a queue; closes those that have no number, and nothing to do */
+void ngx_http_rcache_nodes_cleanup(ngx_queue_t *nodes);
+void ngx_http_rcache_nodes_tidy(ngx_queue_t *nodes);
+
 /*
  * The server says that it is a replica.  NGX_OK: its name may stand for another
  * one by now, so new connections are wanted; NGX_DECLINED: it does not, or that

@@ -433,6 +433,44 @@ ngx_http_rcache_node_close(ngx_http_rcache_node_t *node)
 }
 
 
+void
+ngx_http_rcache_nodes_cleanup(ngx_queue_t *nodes)
+{
+    ngx_queue_t             *q;
+    ngx_http_rcache_node_t  *node;
+
+    for (q = ngx_queue_head(nodes);
+         q != ngx_queue_sentinel(nodes);
+         q = ngx_queue_next(q))
+    {
+        node = ngx_queue_data(q, ngx_http_rcache_node_t, queue);
+
+        ngx_http_rcache_node_cleanup(node);
+    }
+}
+
+
+void
+ngx_http_rcache_nodes_tidy(ngx_queue_t *nodes)
+{
+    ngx_queue_t             *q;
+    ngx_http_rcache_node_t  *node;
+
+    for (q = ngx_queue_head(nodes);
+         q != ngx_queue_sentinel(nodes);
+         q = ngx_queue_next(q))
+    {
+        node = ngx_queue_data(q, ngx_http_rcache_node_t, queue);
+
+        if (node->number == NGX_HTTP_RCACHE_NO_NODE
+            && !ngx_http_rcache_node_busy(node))
+        {
+            ngx_http_rcache_node_close(node);
+        }
+    }
+}
+
+
 /*
  * Where a name stands for the master it is the name that moves at a failover,
  * while the old one, a replica by now, keeps its connections.

@@ -81,17 +81,7 @@ ngx_http_rcache_replica_init(ngx_http_rcache_redis_t *redis, void *shared)
 void
 ngx_http_rcache_replica_cleanup(ngx_http_rcache_replica_t *replica)
 {
-    ngx_queue_t             *q;
-    ngx_http_rcache_node_t  *node;
-
-    for (q = ngx_queue_head(&replica->all);
-         q != ngx_queue_sentinel(&replica->all);
-         q = ngx_queue_next(q))
-    {
-        node = ngx_queue_data(q, ngx_http_rcache_node_t, queue);
-
-        ngx_http_rcache_node_cleanup(node);
-    }
+    ngx_http_rcache_nodes_cleanup(&replica->all);
 }
 
 

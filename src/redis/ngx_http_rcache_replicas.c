@@ -466,19 +466,5 @@ ngx_http_rcache_replicas_tidy_handler(ngx_event_t *ev)
 {
     ngx_http_rcache_replica_t *replica = ev->data;
 
-    ngx_queue_t             *q;
-    ngx_http_rcache_node_t  *node;
-
-    for (q = ngx_queue_head(&replica->all);
-         q != ngx_queue_sentinel(&replica->all);
-         q = ngx_queue_next(q))
-    {
-        node = ngx_queue_data(q, ngx_http_rcache_node_t, queue);
-
-        if (node->number == NGX_HTTP_RCACHE_NO_NODE
-            && !ngx_http_rcache_node_busy(node))
-        {
-            ngx_http_rcache_node_close(node);
-        }
-    }
+    ngx_http_rcache_nodes_tidy(&replica->all);
 }

@@ -38,7 +38,7 @@ typedef struct {
     ngx_msec_t          linger;     /* of the outcome */
 
     ngx_atomic_uint_t   pos;        /* of the payload */
-    uint32_t            len;
+    uint32_t            len;        /* with that of its time; 0: none */
 
     uint32_t            seq;
     ngx_pid_t           pid;
@@ -59,8 +59,9 @@ struct ngx_http_rcache_flights_sh_s {
     uint32_t                  seq;
 
     /*
-     * The ring: a payload is where its position is modulo size, and is whole
-     * as long as the head is not further than size beyond that position.
+     * The ring: a payload, behind the time when it was sent, is where its
+     * position is modulo size, and is whole as long as the head is not further
+     * than size beyond that position.
      */
 
     u_char                   *ring;
@@ -90,9 +91,10 @@ static void ngx_http_rcache_place_take(ngx_http_rcache_flights_sh_t *sh,
 static ngx_uint_t ngx_http_rcache_place_dead(ngx_http_rcache_place_t *place);
 static ngx_msec_int_t ngx_http_rcache_place_left(ngx_msec_t until);
 static void ngx_http_rcache_payload_put(ngx_http_rcache_flights_sh_t *sh,
-    ngx_http_rcache_place_t *place, ngx_chain_t *payload, size_t size);
+    ngx_http_rcache_place_t *place, ngx_chain_t *payload, size_t size,
+    uint64_t sent);
 static void ngx_http_rcache_payload_get(ngx_http_rcache_flights_t *flights,
-    ngx_http_rcache_place_t *place, ngx_str_t *payload);
+    ngx_http_rcache_place_t *place, ngx_http_rcache_outcome_t *outcome);
 
 
 ngx_http_rcache_flights_sh_t *
@@ -253,7 +255,7 @@ ngx_http_rcache_flights_enter(ngx_http_rcache_flights_t *flights,
     ngx_http_rcache_wake(flights->wake, waiters);
 
     if (rc == NGX_HTTP_RCACHE_FLIGHTS_DONE && copy.len) {
-        ngx_http_rcache_payload_get(flights, &copy, &outcome->payload);
+        ngx_http_rcache_payload_get(flights, &copy, outcome);
     }
 
     return rc;
@@ -491,20 +493,26 @@ ngx_http_rcache_place_left(ngx_msec_t until)
 
 static void
 ngx_http_rcache_payload_get(ngx_http_rcache_flights_t *flights,
-    ngx_http_rcache_place_t *place, ngx_str_t *payload)
+    ngx_http_rcache_place_t *place, ngx_http_rcache_outcome_t *outcome)
 {
-    u_char                        *p;
+    size_t                         size;
+    u_char                        *p, *data;
     ngx_uint_t                     whole;
     ngx_http_rcache_flights_sh_t  *sh;
 
     sh = flights->sh;
 
-    p = ngx_alloc(place->len, ngx_cycle->log);
-    if (p == NULL) {
+    size = place->len - sizeof(uint64_t);
+
+    data = ngx_alloc(size, ngx_cycle->log);
+    if (data == NULL) {
         return;
     }
 
-    ngx_memcpy(p, sh->ring + (place->pos & (sh->size - 1)), place->len);
+    p = sh->ring + (place->pos & (sh->size - 1));
+
+    ngx_memcpy(&outcome->sent, p, sizeof(uint64_t));
+    ngx_memcpy(data, p + sizeof(uint64_t), size);
 
     ngx_shmtx_lock(&flights->pool->mutex);
 
@@ -513,12 +521,12 @@ ngx_http_rcache_payload_get(ngx_http_rcache_flights_t *flights,
     ngx_shmtx_unlock(&flights->pool->mutex);
 
     if (!whole) {
-        ngx_free(p);
+        ngx_free(data);
         return;
     }
 
-    payload->data = p;
-    payload->len = place->len;
+    outcome->payload.data = data;
+    outcome->payload.len = size;
 }
 
 
@@ -603,7 +611,7 @@ ngx_http_rcache_place_owned(ngx_http_rcache_flights_sh_t *sh, uint64_t hash,
 ngx_uint_t
 ngx_http_rcache_flights_leave(ngx_http_rcache_flights_t *flights,
     uint64_t hash, ngx_uint_t seq, u_char mark, ngx_chain_t *payload,
-    size_t size, ngx_msec_t keep)
+    size_t size, uint64_t sent, ngx_msec_t keep)
 {
     uint64_t                  waiters[2];
     ngx_http_rcache_place_t  *place;
@@ -629,7 +637,8 @@ ngx_http_rcache_flights_leave(ngx_http_rcache_flights_t *flights,
         } else {
 
             if (mark == '+') {
-                ngx_http_rcache_payload_put(flights->sh, place, payload, size);
+                ngx_http_rcache_payload_put(flights->sh, place, payload, size,
+                                            sent);
             }
 
             place->until = ngx_current_msec + keep;
@@ -651,30 +660,34 @@ ngx_http_rcache_flights_leave(ngx_http_rcache_flights_t *flights,
 
 static void
 ngx_http_rcache_payload_put(ngx_http_rcache_flights_sh_t *sh,
-    ngx_http_rcache_place_t *place, ngx_chain_t *payload, size_t size)
+    ngx_http_rcache_place_t *place, ngx_chain_t *payload, size_t size,
+    uint64_t sent)
 {
     u_char             *p;
-    size_t              n, rest;
+    size_t              n, len, rest;
     ngx_atomic_uint_t   pos;
 
-    if (size == 0 || size > sh->max) {
+    len = sizeof(uint64_t) + size;
+
+    if (size == 0 || len > sh->max) {
         return;
     }
 
     pos = sh->head;
     rest = sh->size - (pos & (sh->size - 1));
 
-    if (size > rest) {
+    if (len > rest) {
         pos += rest;
     }
 
     /* what is overwritten has to be known as such before it is */
 
-    sh->head = pos + size;
+    sh->head = pos + len;
 
     ngx_memory_barrier();
 
     p = sh->ring + (pos & (sh->size - 1));
+    p = ngx_cpymem(p, &sent, sizeof(uint64_t));
     rest = size;
 
     for ( /* void */ ; payload; payload = payload->next) {
@@ -698,7 +711,7 @@ ngx_http_rcache_payload_put(ngx_http_rcache_flights_sh_t *sh,
     }
 
     place->pos = pos;
-    place->len = (uint32_t) size;
+    place->len = (uint32_t) len;
 }
 
 

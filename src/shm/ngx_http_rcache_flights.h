@@ -59,6 +59,7 @@ typedef struct {
     u_char         mark;     /* '+' stored, '-' uncacheable, '!' paused */
     ngx_str_t      payload;  /* the caller's, to be freed by ngx_free(); data
                                 is NULL if there is none */
+    uint64_t       sent;     /* to Redis, see leave() */
     ngx_msec_t     left;     /* milliseconds: of a mark; with WAIT, until the
                                 place is free at the latest */
 } ngx_http_rcache_outcome_t;
@@ -110,13 +111,15 @@ ngx_uint_t ngx_http_rcache_flights_renew(ngx_http_rcache_flights_t *flights,
 /*
  * The owner's end.  mark: as above, or 'x', for another one is to lead.
  * payload: size bytes in memory, or NULL; with '+' only, kept if workers wait
- * and it fits.  keep: milliseconds for which a mark '-' or '!' is there for
- * all.  0: the place was lost before, and nothing has been changed.
+ * and it fits.  sent: when it went to Redis, microseconds of a clock that does
+ * not jump: it is not for those who came later.  keep: milliseconds for which a
+ * mark '-' or '!' is there for all.  0: the place was lost before, and nothing
+ * has been changed.
  */
 
 ngx_uint_t ngx_http_rcache_flights_leave(ngx_http_rcache_flights_t *flights,
     uint64_t hash, ngx_uint_t seq, u_char mark, ngx_chain_t *payload,
-    size_t size, ngx_msec_t keep);
+    size_t size, uint64_t sent, ngx_msec_t keep);
 
 /*
  * An invalidation: an owner loses its place, a mark or payload is gone, those

@@ -29,16 +29,18 @@ use RCache::Cluster;
 use RCache::Crowd;
 use RCache::Entry;
 use RCache::FakeRedis;
-use RCache::HTTP;
+use RCache::HTTP qw(http_date);
 use RCache::Nginx;
 use RCache::Origin;
 use RCache::Raw;
 use RCache::Redis;
 use RCache::Relay;
 use RCache::Throng;
-use RCache::Util qw(wait_for free_port slurp spit spawn stop_pid patience);
+use RCache::Util qw(
+    wait_for free_port slurp spit spawn stop_pid patience noise
+);
 
-our @EXPORT = qw(wait_for free_port slurp spit response);
+our @EXPORT = qw(wait_for free_port slurp spit response http_date noise);
 
 my $current;
 

@@ -1,7 +1,8 @@
 
 /*
  * What the unit tests of the pure room share.  Each t/unit/<name>.c tests
- * src/core/<name>.c; run them with "make -f t/unit/unit.mk unit".
+ * src/core/<name>.c, or a part of it; run them with "make -f t/unit/unit.mk
+ * unit".
  */
 
 

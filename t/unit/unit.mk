@@ -8,7 +8,7 @@ UNIT_CFLAGS =	-DRCACHE_STANDALONE -Isrc/core -It/unit \
 UNIT_LIBS =	-lcmocka -lcrypto -lyajl
 
 UNIT_DIR =	build/unit
-UNIT_HDRS =	$(wildcard src/core/*.h) t/unit/unit.h
+UNIT_HDRS =	$(wildcard src/core/*.h t/unit/*.h)
 UNIT_OBJS =	$(patsubst src/core/%.c,$(UNIT_DIR)/core/%.o,\
 		$(wildcard src/core/*.c))
 UNIT_TESTS =	$(patsubst t/unit/%.c,$(UNIT_DIR)/%,$(wildcard t/unit/*.c))

@@ -8,6 +8,9 @@ use warnings;
 
 use IO::Socket::INET;
 use IO::Socket::UNIX;
+use POSIX ();
+use Socket;
+use Time::HiRes qw(time);
 
 
 # an address is a port on 127.0.0.1 or the path of a unix socket
@@ -129,6 +132,45 @@ sub redis {
     read($s, my $data, $n + 2) == $n + 2 or die "redis: short reply\n";
 
     return substr $data, 0, $n;
+}
+
+
+# A process on that core, which keeps the connection for itself: its pid, and a
+# function that returns how long a PING from there takes, in seconds, or undef.
+# A worker waits longer for Redis than who shares a core with it.
+
+sub pinger {
+    my ($s, $core) = @_;
+
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC
+        or die "no socket pair: $!\n";
+
+    my $pid = fork() // die "cannot fork: $!\n";
+
+    if ($pid == 0) {
+        close $ours;
+        system("taskset -p -c $core $$ > /dev/null");
+
+        while (sysread $theirs, my $word, 1) {
+            my $began = time();
+
+            eval { redis($s, 'PING') } or last;
+            syswrite $theirs, pack 'd', time() - $began;
+        }
+
+        # nothing of the parent's is undone
+        POSIX::_exit(0);
+    }
+
+    close $theirs;
+
+    return ($pid, sub {
+        my $took;
+
+        syswrite $ours, '.';
+
+        return sysread($ours, $took, 8) == 8 ? unpack 'd', $took : undef;
+    });
 }
 
 

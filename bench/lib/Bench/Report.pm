@@ -270,7 +270,8 @@ sub first_byte {
 
     return "### First byte of a miss\n\n"
            . wrap('p50 of a stored miss of 1 KiB over one connection, and '
-                  . 'the time of a PING to the same Redis from Perl.')
+                  . 'the time of a PING to the same Redis from the worker\'s '
+                  . 'core.')
            . "\n"
            . table(['contender', 'proxy_pass', 'miss', 'later by', 'PING'],
                    @rows);

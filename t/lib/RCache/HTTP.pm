@@ -7,12 +7,18 @@ package RCache::HTTP;
 use strict;
 use warnings;
 
+use Exporter 'import';
 use Socket qw(
     AF_INET SOCK_STREAM SOL_SOCKET SO_LINGER inet_aton pack_sockaddr_in
 );
 use Time::HiRes qw(time);
 
 use RCache::Util qw(readable);
+
+our @EXPORT_OK = qw(http_date);
+
+my @days = qw(Sun Mon Tue Wed Thu Fri Sat);
+my @months = qw(Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec);
 
 
 # host: an address of IPv4.  No IO::Socket, which takes longer than nginx does.
@@ -26,6 +32,18 @@ sub new {
         or die "cannot connect to port $o{port}: $!\n";
 
     return bless { sock => $sock, in => '', eof => 0 }, $class;
+}
+
+
+# What a header says of that time, or of now.
+
+sub http_date {
+    my ($at) = @_;
+
+    my ($s, $min, $h, $day, $month, $year, $weekday) = gmtime($at // time());
+
+    return sprintf '%s, %02d %s %d %02d:%02d:%02d GMT', $days[$weekday], $day,
+                   $months[$month], $year + 1900, $h, $min, $s;
 }
 
 

@@ -15,6 +15,7 @@ use RCache::Util qw(
 
 my $root = Cwd::abs_path(File::Basename::dirname(__FILE__) . '/../../..');
 my $tag = 0;
+my @all;
 
 
 sub binary { return $ENV{TEST_NGINX_BINARY} || 'nginx' }
@@ -42,8 +43,20 @@ sub new {
 
     mkdir $self->{dir};
     mkdir "$self->{dir}/html";
+    push @all, $self;
 
     return $self;
+}
+
+
+# A client may have the end of a response before its store is on its way, but
+# that is so when no worker of any nginx runs any longer: the end of the turn.
+
+sub turn_over {
+    return wait_for {
+        !grep { slurp("/proc/$_/stat") =~ /\) R / }
+            map { $_->workers() } grep { $_->{pid} } @all;
+    } 2;
 }
 
 

@@ -105,10 +105,13 @@ sub thaw {
 }
 
 
-# Runs a command; the reply as RCache::Resp::value() gives it.
+# Runs a command, behind those that nginx is about to send; the reply as
+# RCache::Resp::value() gives it.
 
 sub cmd {
     my ($self, @argv) = @_;
+
+    RCache::Nginx::turn_over();
 
     my $reply;
     my $done = eval {

@@ -39,7 +39,8 @@ sub port { return $_[0]{port} }
 sub url  { return "redis://127.0.0.1:$_[0]{port}" }
 
 
-# How it is to be: '' well; a number: answers take so many seconds; 'hang':
+# How it is to be: '' well; a number: answers take so many seconds, which keeps
+# back what comes behind them on the same connection, and no other; 'hang':
 # nothing goes through; 'cut': connections are closed, and new ones as well.
 
 sub set {
@@ -55,7 +56,7 @@ sub loop {
     my ($self) = @_;
 
     my $sel = IO::Select->new($self->{listen});
-    my (%peer, %is_server, @later);
+    my (%peer, %is_server, %later);
 
     local $SIG{PIPE} = 'IGNORE';
 
@@ -65,13 +66,17 @@ sub loop {
             $sel->remove($_);
             delete $peer{$_};
             delete $is_server{$_};
+            delete $later{$_};
             close $_;
         }
     };
 
     for (;;) {
-        my $wait = @later ? $later[0][0] - time() : 0.01;
-        my @ready = $sel->can_read($wait < 0 ? 0 : $wait > 0.01 ? 0.01 : $wait);
+        my $wait = 0.01;
+        for (map { $_->[0][0] - time() } values %later) {
+            $wait = $_ < 0 ? 0 : $_ if $_ < $wait;
+        }
+        my @ready = $sel->can_read($wait);
         my $mode = slurp("$self->{dir}/mode");
 
         for my $s (@ready) {
@@ -95,11 +100,10 @@ sub loop {
             if (!sysread $s, my $data, 65536) {
                 $close->($s);
 
-            } elsif ($is_server{$s} && $mode =~ /^[\d.]+$/) {
-                push @later, [ time() + $mode, $peer{$s}, $data ];
-
             } else {
-                push @later, [ 0, $peer{$s}, $data ];
+                my $slow = $is_server{$s} && $mode =~ /^[\d.]+$/;
+                push @{ $later{$peer{$s}} },
+                     [ $slow ? time() + $mode : 0, $peer{$s}, $data ];
             }
         }
 
@@ -112,14 +116,19 @@ sub loop {
             next;
         }
 
-        while (@later && $later[0][0] <= time()) {
-            my (undef, $to, $data) = @{ shift @later };
-            next if !$peer{$to};
-            while (length $data) {
-                my $n = syswrite $to, $data;
-                last if !$n;
-                substr $data, 0, $n, '';
+        for my $key (keys %later) {
+            my $queue = $later{$key};
+
+            while (@$queue && $queue->[0][0] <= time()) {
+                my (undef, $to, $data) = @{ shift @$queue };
+                while (length $data) {
+                    my $n = syswrite $to, $data;
+                    last if !$n;
+                    substr $data, 0, $n, '';
+                }
             }
+
+            delete $later{$key} if !@$queue;
         }
     }
 }

@@ -14,7 +14,7 @@ use Time::HiRes qw(time sleep);
 
 our @EXPORT_OK = qw(
     wait_for free_port slurp spit spawn stop_pid alive children
-    patience readable end_all
+    patience readable end_all noise
 );
 
 my %given;
@@ -102,6 +102,17 @@ sub spit {
     print $fh @data;
     close $fh or die "cannot write $name: $!\n";
     return $name;
+}
+
+
+# So many bytes, the same each time, that no compression makes much of.
+
+sub noise {
+    my ($size) = @_;
+
+    return substr join('abcdefgh', map { pack 'N64',
+        map { $_ * 2654435761 % 4294967296 } 64 * $_ .. 64 * $_ + 63 }
+        1 .. 1 + $size / 256), 0, $size;
 }
 
 

@@ -1,0 +1,206 @@
+
+/*
+ * How a response gets into Redis, or out of it: what is captured, the commands
+ * that change something, and the client that is told when they are done.
+ */
+
+
+#ifndef _NGX_HTTP_RCACHE_STORE_H_INCLUDED_
+#define _NGX_HTTP_RCACHE_STORE_H_INCLUDED_
+
+
+#include "ngx_http_rcache.h"
+
+
+/*
+ * ngx_http_rcache_intake.c: the response of a fetch is taken in.
+ *
+ * start: its header is there; NGX_OK: its body will be captured; NGX_DECLINED,
+ * and why not.  capture_body: a part of it, which goes on to the client.  end:
+ * the capture, if there is one, is over, for the reason given; those who wait
+ * are told.  mark: for how many milliseconds nobody is to wait, for it will be
+ * the same for the next response; or 0.
+ *
+ * unstored: those who wait are told.
+ *
+ * gone: the leader's client is, but the others still want the response.
+ */
+
+ngx_int_t ngx_http_rcache_intake_start(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, rcache_reason_e *reason);
+ngx_int_t ngx_http_rcache_capture_body(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
+void ngx_http_rcache_intake_end(ngx_http_rcache_ctx_t *ctx,
+    rcache_reason_e reason);
+void ngx_http_rcache_intake_unstored(ngx_http_rcache_ctx_t *ctx,
+    rcache_reason_e reason);
+ngx_msec_t ngx_http_rcache_intake_mark(ngx_http_rcache_ctx_t *ctx,
+    rcache_reason_e reason);
+void ngx_http_rcache_intake_gone(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
+
+/*
+ * ngx_http_rcache_capture.c: a response on its way to Redis.  create judges
+ * the headers and returns NULL with *reason; append takes in a chain of the
+ * body and returns the reason for which the capture has to end, or
+ * RCACHE_REASON_NONE; store ends it at the clean end of the body; drop
+ * ends it otherwise.  known: in a dry run, the body will not come, and has so
+ * many bytes.  complete: Content-Length is reached.  full: more of it should
+ * wait, for Redis.
+ */
+
+ngx_http_rcache_capture_t *ngx_http_rcache_capture_create(
+    ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    rcache_reason_e *reason);
+rcache_reason_e ngx_http_rcache_capture_append(
+    ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx,
+    ngx_chain_t *in);
+ngx_uint_t ngx_http_rcache_capture_begun(ngx_http_rcache_capture_t *capture);
+ngx_uint_t ngx_http_rcache_capture_complete(
+    ngx_http_rcache_capture_t *capture);
+ngx_uint_t ngx_http_rcache_capture_full(ngx_http_rcache_capture_t *capture);
+rcache_reason_e ngx_http_rcache_capture_store(
+    ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_capture_known(ngx_http_rcache_capture_t *capture,
+    off_t length);
+void ngx_http_rcache_capture_drop(ngx_http_rcache_capture_t *capture);
+
+
+/* commands that change something; in the pool of the last operation */
+
+struct ngx_http_rcache_write_s {
+    ngx_http_rcache_zone_t        *zone;
+    ngx_http_rcache_ctx_t         *ctx;      /* who waits; NULL: nobody */
+    ngx_http_rcache_write_t       *next;     /* that it waits for as well */
+    ngx_http_rcache_flight_t      *flight;   /* that it completes, or NULL */
+    ngx_chain_t                   *payload;  /* for those who wait there */
+    size_t                         size;
+    ngx_http_rcache_op_t          *stage;    /* that the payload is in; NULL:
+                                                in that of this command */
+    ngx_http_rcache_upload_t      *upload;   /* of the entry, or NULL */
+    ngx_str_t                      base;     /* of a replaced one's segments */
+
+    ngx_http_rcache_stats_label_t *counts;   /* NULL: it is not a store */
+    uint64_t                       hash;     /* of the key */
+    int64_t                        expected; /* milliseconds */
+    ngx_uint_t                     renewal;
+
+    uint64_t                       near[2];  /* hashes of keys that it writes */
+    ngx_uint_t                     nnear;
+
+    unsigned                       answered:1; /* the stage is */
+    unsigned                       staged:1; /* and it has the payload */
+};
+
+
+/*
+ * ngx_http_rcache_write.c: commands that change something.  ctx is told when
+ * all of them have been answered, by ngx_http_rcache_release(), unless it says
+ * before that it does not wait (forget).  base: if what the command replaces
+ * has segments, the answer is the beginning of it, and their keys begin like
+ * that.  purge: a record of n strings, see ngx_http_rcache_purge_start().
+ */
+
+rcache_reason_e ngx_http_rcache_write(ngx_http_rcache_zone_t *zone,
+    ngx_http_rcache_op_t *op, ngx_http_rcache_ctx_t *ctx, ngx_str_t *base);
+void ngx_http_rcache_write_purge(ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs,
+    ngx_uint_t n);
+void ngx_http_rcache_write_forget(ngx_http_rcache_ctx_t *ctx);
+
+/*
+ * Stores an entry under its own key, with its marker if it is a variant; the
+ * payload, of the given size, is in op->pool, and offset is how much of the
+ * entry in Redis it replaces, 0 for all.  TTL in milliseconds.  On failure the
+ * operation is destroyed.  upload: the body of the entry, or NULL; it is not
+ * the caller's any more.  ctx waits for the answer as above, unless nobody is
+ * given anything else until then.
+ */
+
+rcache_reason_e ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_op_t *op, rcache_entry_t *entry, ngx_chain_t *payload,
+    size_t size, size_t offset, int64_t ttl, ngx_http_rcache_upload_t *upload);
+
+/* ngx_http_rcache_hold.c: store first, then tell */
+
+ngx_int_t ngx_http_rcache_hold(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
+void ngx_http_rcache_hold_header(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_release(ngx_http_rcache_ctx_t *ctx);
+
+/*
+ * ngx_http_rcache_revalidate.c: the upstream said 304 to our condition.
+ * NGX_OK: r->headers_out is that of the freshened response, which is on its
+ * way to Redis; NGX_ERROR.
+ */
+
+ngx_int_t ngx_http_rcache_revalidate(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
+/*
+ * A response to HEAD that the upstream saw as such: updates the entry that it
+ * agrees with, and removes one that it contradicts; RFC 9111, 4.3.5.
+ */
+
+void ngx_http_rcache_held_against(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
+/*
+ * ngx_http_rcache_invalidate.c.  unlink: removes at most three keys, before
+ * anything else is said.  invalidate: an unsafe request has succeeded;
+ * redirected: it has been taken elsewhere, perhaps by its upstream.
+ */
+
+rcache_reason_e ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx,
+    ngx_str_t *keys, ngx_uint_t n);
+rcache_reason_e ngx_http_rcache_invalidate(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_invalidate_redirected(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+
+
+/*
+ * ngx_http_rcache_script.c: commands on a lock, see there; NGX_OK, NGX_ERROR.
+ * Times are in milliseconds.
+ */
+
+typedef struct {
+    ngx_str_t                      key;
+    ngx_str_t                      lock;
+    ngx_str_t                      token;
+    ngx_str_t                      seen;
+    ngx_chain_t                   *payload;
+    size_t                         size;     /* of the payload */
+    size_t                         offset;   /* what is kept of the entry */
+    int64_t                        ttl;
+    ngx_str_t                      stage;    /* where the payload is already;
+                                                empty: it goes along */
+
+    ngx_str_t                      base;     /* of the keys of segments */
+    rcache_segments_t             *segments; /* NULL: none */
+
+    ngx_str_t                      marker_key;
+    ngx_str_t                      marker;   /* empty: no variant */
+    ngx_str_t                      seen_generation;
+    int64_t                        marker_ttl;
+} ngx_http_rcache_store_t;
+
+ngx_int_t ngx_http_rcache_acquire_command(ngx_http_rcache_op_t *op,
+    ngx_str_t *key, ngx_str_t *lock, ngx_str_t *token, ngx_msec_t age,
+    ngx_str_t *seen);
+ngx_int_t ngx_http_rcache_take_command(ngx_http_rcache_op_t *op,
+    ngx_str_t *lock, ngx_str_t *token, ngx_msec_t age);
+ngx_int_t ngx_http_rcache_renew_command(ngx_http_rcache_op_t *op,
+    ngx_str_t *lock, ngx_str_t *token, ngx_msec_t age);
+ngx_int_t ngx_http_rcache_leave_command(ngx_http_rcache_op_t *op,
+    ngx_str_t *lock, ngx_str_t *token, u_char mark, ngx_msec_t keep);
+ngx_int_t ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_store_t *store);
+ngx_int_t ngx_http_rcache_stage_command(ngx_http_rcache_op_t *op,
+    ngx_http_rcache_store_t *store);
+ngx_int_t ngx_http_rcache_void_command(ngx_http_rcache_op_t *op,
+    ngx_str_t *key, ngx_str_t *lock, ngx_msec_t time);
+
+
+#endif /* _NGX_HTTP_RCACHE_STORE_H_INCLUDED_ */
