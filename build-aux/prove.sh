@@ -29,8 +29,9 @@ cd "$root"
 long="t/redis_nearest.t t/purge_regex.t t/redis_replica.t
     t/compress_segments.t t/compress_segments_cut.t t/purge_regex_cluster.t
     t/dry_run_forecast.t t/store_first.t t/near_redis.t t/near_storm.t
-    t/near_faults.t t/near_memory.t t/conformance.t t/dashboard.t
-    t/redis_cluster.t t/lock_redis.t t/lock_renew.t t/segments_cut.t"
+    t/near_faults.t t/near_memory.t t/invalidate_late.t t/conformance.t
+    t/dashboard.t t/redis_cluster.t t/lock_redis.t t/lock_renew.t
+    t/segments_cut.t"
 first=
 rest=
 

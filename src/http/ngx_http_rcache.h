@@ -71,6 +71,10 @@
 
 #define NGX_HTTP_RCACHE_TOKEN  24
 
+/* milliseconds that the mark of an invalidation stays */
+
+#define NGX_HTTP_RCACHE_VOID  60000
+
 
 /* the values of $redis_proxy_cache_status, which are nginx's */
 
@@ -287,7 +291,8 @@ struct ngx_http_rcache_ctx_s {
     ngx_event_t                    timer;
     ngx_event_handler_pt           late_handler; /* NULL: there is no hurry */
     ngx_msec_t                     due;       /* when it is called */
-    ngx_msec_t                     began;     /* ngx_current_msec */
+    ngx_msec_t                     began;     /* ngx_current_msec: the lookup,
+                                                 then the fetch */
     ngx_msec_t                     waited;    /* milliseconds of the budget */
     rcache_entry_t                 entry;
 
@@ -347,6 +352,8 @@ struct ngx_http_rcache_ctx_s {
 
     /* the client's header lines while the conditional ones are hidden */
     ngx_list_t                     headers_in;
+
+    void                         **loc_conf;  /* of an unsafe request */
 
     unsigned                       keyless:1; /* there is no key yet */
     unsigned                       masked:1;  /* headers_in is set */

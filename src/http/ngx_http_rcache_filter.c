@@ -171,8 +171,7 @@ ngx_http_rcache_fill_header(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
         if (!ctx->stored) {
             ngx_http_rcache_count_refused(ctx, ctx->reason);
-            ngx_http_rcache_flight_end(ctx, '-',
-                               ngx_http_rcache_intake_mark(ctx, ctx->reason));
+            ngx_http_rcache_intake_unstored(ctx, ctx->reason);
         }
 
         ctx->state = NGX_HTTP_RCACHE_FRESHENED;

@@ -179,17 +179,15 @@ ngx_http_rcache_follow_ask(ngx_http_rcache_follow_t *follow,
     ngx_str_t          argv[8], *arg;
     rcache_purge_id_t  from;
 
-    if (n == 0 || !follow->purges->informed) {
-        ngx_str_set(&argv[0], "XINFO");
-        ngx_str_set(&argv[1], "STREAM");
-        argv[2] = follow->key;
+    ngx_str_set(&argv[0], "XINFO");
+    ngx_str_set(&argv[1], "STREAM");
+    argv[2] = follow->key;
 
-        if (ngx_http_rcache_follow_send(follow, redis, lane, argv, 3,
-                                        ngx_http_rcache_follow_info_handler, n)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+    if (ngx_http_rcache_follow_send(follow, redis, lane, argv, 3,
+                                    ngx_http_rcache_follow_info_handler, n)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     ngx_http_rcache_follow_last(follow, &from);

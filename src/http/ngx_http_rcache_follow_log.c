@@ -13,6 +13,10 @@
  * seen them, so a floor is appended: what is older than the last record that
  * is known counts as purged, for all.  It takes the next id, so that ids go on
  * to grow.
+ *
+ * A log that has been trimmed may lack records that this instance has not
+ * read, if it heard nothing for a while.  How many there have been is counted,
+ * so that it is known whether there are as many as there should be.
  */
 
 
@@ -43,14 +47,21 @@ static ngx_int_t ngx_http_rcache_follow_info(
 static void ngx_http_rcache_follow_compare(ngx_http_rcache_follow_t *follow,
     ngx_http_rcache_follow_info_t *info, rcache_purge_id_t *known,
     ngx_uint_t beat);
+static ngx_uint_t ngx_http_rcache_follow_missed(
+    ngx_http_rcache_purges_t *purges, ngx_http_rcache_follow_info_t *info,
+    rcache_purge_id_t *known);
+static ngx_uint_t ngx_http_rcache_follow_same(rcache_purge_id_t *one,
+    rcache_purge_id_t *two);
 static void ngx_http_rcache_follow_repair(ngx_http_rcache_follow_t *follow,
     rcache_purge_id_t *known, ngx_uint_t next);
 static ngx_int_t ngx_http_rcache_follow_records(
-    ngx_http_rcache_follow_t *follow, ngx_pool_t *pool,
-    ngx_http_rcache_reply_t *reply);
+    ngx_http_rcache_follow_t *follow, ngx_http_rcache_follow_op_t *data,
+    ngx_pool_t *pool, ngx_http_rcache_reply_t *reply);
 static ngx_int_t ngx_http_rcache_follow_record(
     ngx_http_rcache_follow_t *follow, ngx_pool_t *pool,
-    ngx_http_rcache_reply_t *record);
+    ngx_http_rcache_reply_t *record, rcache_purge_id_t *id);
+static void ngx_http_rcache_follow_count(ngx_http_rcache_purges_t *purges,
+    rcache_purge_id_t *from, rcache_purge_id_t *to, int64_t n);
 static void ngx_http_rcache_follow_refused(ngx_http_rcache_follow_t *follow,
     ngx_http_rcache_reply_t *reply);
 
@@ -155,7 +166,7 @@ ngx_http_rcache_follow_compare(ngx_http_rcache_follow_t *follow,
     ngx_uint_t beat)
 {
     int64_t                    now;
-    ngx_uint_t                 lost, trimmed;
+    ngx_uint_t                 lost, trimmed, missed;
     ngx_time_t                *tp;
     ngx_http_rcache_purges_t  *purges;
 
@@ -167,7 +178,10 @@ ngx_http_rcache_follow_compare(ngx_http_rcache_follow_t *follow,
 
     ngx_shmtx_lock(&follow->pool->mutex);
 
-    if (!purges->informed && trimmed) {
+    missed = purges->informed
+             && ngx_http_rcache_follow_missed(purges, info, known);
+
+    if (missed || (!purges->informed && trimmed)) {
 
         /* nobody can tell any more what was purged before */
 
@@ -175,9 +189,21 @@ ngx_http_rcache_follow_compare(ngx_http_rcache_follow_t *follow,
                             info->length ? &info->first : &info->last);
     }
 
+    if (info->added != -1 && ngx_http_rcache_follow_same(known, &info->last)) {
+        purges->counted = *known;
+        purges->count = info->added;
+    }
+
     purges->informed = 1;
 
     ngx_shmtx_unlock(&follow->pool->mutex);
+
+    if (missed) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "\"%V\" was trimmed before all of it was read: what was "
+                      "stored before its first record counts as purged",
+                      &follow->key);
+    }
 
     if (!beat) {
         return;
@@ -201,6 +227,55 @@ ngx_http_rcache_follow_compare(ngx_http_rcache_follow_t *follow,
     } else if (lost) {
         ngx_http_rcache_follow_repair(follow, known, 0);
     }
+}
+
+
+/*
+ * There were records behind what is known that the log does not have any more,
+ * or did not have when it was read.  It loses the oldest ones first.  One that
+ * has had fewer than were read is another log, see below.
+ */
+
+static ngx_uint_t
+ngx_http_rcache_follow_missed(ngx_http_rcache_purges_t *purges,
+    ngx_http_rcache_follow_info_t *info, rcache_purge_id_t *known)
+{
+    ngx_uint_t  counted;
+
+    counted = info->added != -1
+              && ngx_http_rcache_follow_same(known, &purges->counted);
+
+    if (counted && info->added < purges->count) {
+        return 0;
+    }
+
+    if (ngx_http_rcache_follow_same(known, &info->last)) {
+        return counted && info->added != purges->count;
+    }
+
+    if (rcache_purge_id_later(known, &info->last)
+        || (info->length && !rcache_purge_id_later(&info->first, known)))
+    {
+        return 0;
+    }
+
+    if (info->added == -1) {
+        return info->length == 0
+               || info->length >= NGX_HTTP_RCACHE_FOLLOW_SHORT;
+    }
+
+    if (!counted) {
+        return info->added > info->length;
+    }
+
+    return info->added - purges->count != info->length;
+}
+
+
+static ngx_uint_t
+ngx_http_rcache_follow_same(rcache_purge_id_t *one, rcache_purge_id_t *two)
+{
+    return one->ms == two->ms && one->seq == two->seq;
 }
 
 
@@ -253,7 +328,7 @@ ngx_http_rcache_follow_read_handler(ngx_http_rcache_op_t *op,
 
     /* NGX_OK: this is all there is */
 
-    rc = reply ? ngx_http_rcache_follow_records(follow, op->pool, reply)
+    rc = reply ? ngx_http_rcache_follow_records(follow, data, op->pool, reply)
                : NGX_ERROR;
 
     if (rc == NGX_OK && follow->purges->informed) {
@@ -276,9 +351,11 @@ ngx_http_rcache_follow_read_handler(ngx_http_rcache_op_t *op,
 
 static ngx_int_t
 ngx_http_rcache_follow_records(ngx_http_rcache_follow_t *follow,
-    ngx_pool_t *pool, ngx_http_rcache_reply_t *reply)
+    ngx_http_rcache_follow_op_t *data, ngx_pool_t *pool,
+    ngx_http_rcache_reply_t *reply)
 {
     ngx_int_t                 i;
+    rcache_purge_id_t         id;
     ngx_http_rcache_reply_t  *stream, *records;
 
     if (reply->type == REDIS_REPLY_NIL) {
@@ -297,12 +374,22 @@ ngx_http_rcache_follow_records(ngx_http_rcache_follow_t *follow,
 
     for (i = 0; i < records->integer; i++) {
 
-        if (ngx_http_rcache_follow_record(follow, pool, records->element[i])
+        if (ngx_http_rcache_follow_record(follow, pool, records->element[i],
+                                          &id)
             != NGX_OK)
         {
             ngx_http_rcache_follow_refused(follow, reply);
             return NGX_ERROR;
         }
+    }
+
+    if (records->integer) {
+        ngx_shmtx_lock(&follow->pool->mutex);
+
+        ngx_http_rcache_follow_count(follow->purges, &data->known, &id,
+                                     records->integer);
+
+        ngx_shmtx_unlock(&follow->pool->mutex);
     }
 
     if (follow->refused) {
@@ -320,18 +407,17 @@ ngx_http_rcache_follow_records(ngx_http_rcache_follow_t *follow,
 
 static ngx_int_t
 ngx_http_rcache_follow_record(ngx_http_rcache_follow_t *follow,
-    ngx_pool_t *pool, ngx_http_rcache_reply_t *record)
+    ngx_pool_t *pool, ngx_http_rcache_reply_t *record, rcache_purge_id_t *id)
 {
     int                       rc;
     ngx_int_t                 i, n;
     rcache_field_t           *fields;
-    rcache_purge_id_t         id;
     ngx_http_rcache_reply_t  *pairs;
 
     if (record->type != REDIS_REPLY_ARRAY
         || record->integer != 2
         || record->element[0]->type != REDIS_REPLY_STRING
-        || rcache_purge_id(&id, &record->element[0]->str) != RCACHE_OK)
+        || rcache_purge_id(id, &record->element[0]->str) != RCACHE_OK)
     {
         return NGX_ERROR;
     }
@@ -374,14 +460,14 @@ ngx_http_rcache_follow_record(ngx_http_rcache_follow_t *follow,
 
     ngx_shmtx_lock(&follow->pool->mutex);
 
-    rc = rcache_purges_apply(follow->purges->table, &id, fields, (size_t) n);
+    rc = rcache_purges_apply(follow->purges->table, id, fields, (size_t) n);
 
-    rcache_purges_reached(follow->purges->table, &id);
+    rcache_purges_reached(follow->purges->table, id);
 
     ngx_shmtx_unlock(&follow->pool->mutex);
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "rcache purge record: %uL-%uL %i pairs", id.ms, id.seq, n);
+                   "rcache purge record: %uL-%uL %i pairs", id->ms, id->seq, n);
 
     if (rc != RCACHE_OK && !follow->odd) {
         follow->odd = 1;
@@ -389,10 +475,23 @@ ngx_http_rcache_follow_record(ngx_http_rcache_follow_t *follow,
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "\"%V\" has a record %uL-%uL that says something "
                       "unknown, expected tag, key, prefix, regex, all or soft",
-                      &follow->key, id.ms, id.seq);
+                      &follow->key, id->ms, id->seq);
     }
 
     return NGX_OK;
+}
+
+
+/* so many records, the last one of them that one, follow those counted */
+
+static void
+ngx_http_rcache_follow_count(ngx_http_rcache_purges_t *purges,
+    rcache_purge_id_t *from, rcache_purge_id_t *to, int64_t n)
+{
+    if (ngx_http_rcache_follow_same(from, &purges->counted)) {
+        purges->counted = *to;
+        purges->count += n;
+    }
 }
 
 

@@ -209,7 +209,11 @@ ngx_http_rcache_fill(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     }
 
     ctx->state = NGX_HTTP_RCACHE_FILL;
+    ctx->began = ngx_current_msec;
 
+    /* what a 304 renews has the position of the fetch from then on */
+
+    ngx_http_rcache_purge_recheck(ctx);
     ngx_http_rcache_purge_begin(ctx);
 
     if (ngx_http_rcache_mask(r, ctx) != NGX_OK) {
@@ -303,9 +307,7 @@ ngx_http_rcache_cleanup(void *data)
         ngx_del_timer(&ctx->timer);
     }
 
-    if (ctx->write) {
-        ctx->write->ctx = NULL;
-    }
+    ngx_http_rcache_write_forget(ctx);
 
     if (ctx->dry) {
         ngx_http_rcache_dry_leave(ctx);
@@ -365,6 +367,7 @@ ngx_http_rcache_redirected(ngx_http_request_t *r)
     if (ctx) {
         ngx_http_rcache_unmask(r, ctx);
         ngx_http_rcache_flight_end(ctx, '-', 0);
+        ngx_http_rcache_invalidate_redirected(r, ctx);
     }
 }
 

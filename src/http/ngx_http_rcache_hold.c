@@ -162,10 +162,7 @@ ngx_http_rcache_release(ngx_http_rcache_ctx_t *ctx)
     r = ctx->request;
     c = r->connection;
 
-    if (ctx->write) {
-        ctx->write->ctx = NULL;
-        ctx->write = NULL;
-    }
+    ngx_http_rcache_write_forget(ctx);
 
     if (ctx->state != NGX_HTTP_RCACHE_HOLD) {
         return;

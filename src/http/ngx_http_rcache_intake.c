@@ -176,6 +176,14 @@ ngx_http_rcache_intake_end(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
         return;
     }
 
+    ngx_http_rcache_intake_unstored(ctx, reason);
+}
+
+
+void
+ngx_http_rcache_intake_unstored(ngx_http_rcache_ctx_t *ctx,
+    rcache_reason_e reason)
+{
     if (reason == RCACHE_REASON_PURGED) {
 
         /* who waits wants what is fetched from now on */

@@ -21,9 +21,6 @@
 
 #define NGX_HTTP_RCACHE_INVALIDATE_MAX  3
 
-/* how long a fetch that began before may take, milliseconds */
-#define NGX_HTTP_RCACHE_VOID            60000
-
 
 static ngx_int_t ngx_http_rcache_invalidate_uri(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, char *name, ngx_str_t *redis_key);
@@ -97,6 +94,39 @@ ngx_http_rcache_invalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     }
 
     return ctx->reason;
+}
+
+
+/*
+ * X-Accel-Redirect: the upstream has done it, and something else is the
+ * response.  By now the request is in another location, as a GET.
+ */
+
+void
+ngx_http_rcache_invalidate_redirected(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    void  **loc_conf;
+
+    if (ctx->state != NGX_HTTP_RCACHE_UNSAFE) {
+        return;
+    }
+
+    ctx->state = NGX_HTTP_RCACHE_PASS;
+
+    if (r->upstream == NULL
+        || r->upstream->headers_in.status_n == 0
+        || r->upstream->headers_in.status_n >= NGX_HTTP_BAD_REQUEST)
+    {
+        return;
+    }
+
+    loc_conf = r->loc_conf;
+    r->loc_conf = ctx->loc_conf;
+
+    (void) ngx_http_rcache_invalidate(r, ctx);
+
+    r->loc_conf = loc_conf;
 }
 
 

@@ -134,6 +134,14 @@ ngx_http_rcache_decode(ngx_http_rcache_ctx_t *ctx,
     if (reply->type == REDIS_REPLY_NIL) {
         ctx->seen.len = 0;
         ctx->nothing = (ctx->marker == NULL);
+
+        if (ctx->nothing) {
+
+            /* there was one when it was looked up first, perhaps */
+
+            ctx->seen_generation.len = 0;
+        }
+
         ngx_http_rcache_count_gone(ctx);
         return RCACHE_REASON_ABSENT;
     }

@@ -166,9 +166,9 @@ ngx_http_rcache_flight_stored(ngx_http_rcache_flight_t *flight, ngx_int_t rc,
 {
     flight->write = NULL;
 
-    if (rc == NGX_ERROR) {
+    if (rc != NGX_OK) {
 
-        /* Redis is gone, or has not taken it: the lock is of no use */
+        /* it has not been stored, and the lock may be ours all the same */
 
         ngx_http_rcache_flight_unlock(flight, 'x', 0);
     }

@@ -108,6 +108,9 @@ ngx_http_rcache_lookup_again(ngx_http_request_t *r,
     ctx->stale_use = 0;
     ctx->master = 1;
 
+    ngx_str_null(&ctx->variant);
+    ngx_str_null(&ctx->variant_key);
+
     ctx->status = NGX_HTTP_RCACHE_MISS;
 
     return ngx_http_rcache_lookup(r, ctx);

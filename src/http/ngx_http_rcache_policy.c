@@ -151,6 +151,7 @@ ngx_http_rcache_unsafe(ngx_http_request_t *r,
         && ctx->redis_key.len)
     {
         ctx->state = NGX_HTTP_RCACHE_UNSAFE;
+        ctx->loc_conf = r->loc_conf;
     }
 
     return NGX_DECLINED;

@@ -26,10 +26,6 @@
 
 #define NGX_HTTP_RCACHE_PURGE_KEEP  "31622400000"
 
-/* see ngx_http_rcache_invalidate.c */
-
-#define NGX_HTTP_RCACHE_PURGE_VOID  60000
-
 
 struct ngx_http_rcache_purge_s {
     ngx_http_rcache_purge_pt   handler;        /* NULL: nobody waits */
@@ -189,7 +185,7 @@ ngx_http_rcache_purge_key(ngx_http_rcache_zone_t *zone,
     ngx_http_rcache_near_key_void(zone, key);
 
     if (ngx_http_rcache_void_command(op, key, &lock,
-                                     NGX_HTTP_RCACHE_PURGE_VOID)
+                                     NGX_HTTP_RCACHE_VOID)
         != NGX_OK)
     {
         ngx_http_rcache_op_free(op);

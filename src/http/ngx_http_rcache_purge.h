@@ -97,8 +97,8 @@ void ngx_http_rcache_follow_ahead(ngx_http_rcache_follow_t *follow,
  * why it cannot be stored; tags is what the entry had before, and keeps if the
  * response names none.
  *
- * invalidate: purges the tags of redis_proxy_cache_invalidate_tags; what is
- * written to Redis behind that is answered when it is done.
+ * invalidate: purges the tags of redis_proxy_cache_invalidate_tags, which the
+ * request waits for as for what else it writes.
  *
  * judge: RCACHE_REASON_NONE; _PURGED or _BLIND: it is not to be used.  One that
  * was purged softly is stale from then on: its lifetime is cut.
@@ -112,6 +112,10 @@ void ngx_http_rcache_invalidate_tags(ngx_http_request_t *r,
     struct ngx_http_rcache_ctx_s *ctx);
 rcache_reason_e ngx_http_rcache_purge_judge(
     struct ngx_http_rcache_ctx_s *ctx, rcache_entry_t *entry);
+
+/* what was to be asked for, or used in a failure, may have been purged since */
+
+void ngx_http_rcache_purge_recheck(struct ngx_http_rcache_ctx_s *ctx);
 
 /* it was purged while it was fetched, or nobody can tell */
 

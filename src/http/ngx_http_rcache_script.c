@@ -13,6 +13,10 @@
  *     0  void: the entry was invalidated.  The lock is free, but who began
  *        before that and has no lock does not store
  *
+ * Who takes a lock that is void puts the mark aside, under the lock's name and
+ * ":0", where it stays for the rest of its time: the lock may be gone again,
+ * and nothing stored, before those who began earlier are done.
+ *
  * The end of a fetch is published on the channel of the lock's name: +
  * stored, x given up, or the mark.  "Seen" are bytes 8 to 15 of an entry, its
  * checksum, which tell one version from another.
@@ -43,6 +47,7 @@ static ngx_str_t  ngx_http_rcache_script_acquire = ngx_string(
     "if redis.call('GETRANGE',KEYS[1],8,15)~=ARGV[3] then return 1 end "
     "local l=redis.call('GET',KEYS[2]) "
     "if l and l~='0' then return {l,redis.call('PTTL',KEYS[2])} end "
+    "if l then redis.call('RENAME',KEYS[2],KEYS[2]..':0') end "
     "redis.call('SET',KEYS[2],ARGV[1],'PX',ARGV[2]) "
     "return 0"
 );
@@ -81,11 +86,15 @@ static ngx_str_t  ngx_http_rcache_script_leave = ngx_string(
     "if type(o)~='string' or (o:byte(49) or 0)%128<64 then o=nil end "
 
 
-/* l: the lock, which is ours, or gone and nothing was stored */
+/*
+ * l: the lock, which is ours; or it is gone, or the mark that we began under,
+ * which may be another one by now, and nothing was stored or invalidated.
+ */
 
 #define NGX_HTTP_RCACHE_SCRIPT_ABSENT                                         \
     "local l=redis.call('GET',KEYS[2]) "                                      \
-    "if l~=ARGV[1] and (l or redis.call('EXISTS',KEYS[1])==1) then "          \
+    "if l and l~=ARGV[1] or (not l or l=='-') "                               \
+       "and redis.call('EXISTS',KEYS[1],KEYS[2]..':0')>0 then "               \
       "return 0 "                                                             \
     "end "
 
@@ -101,8 +110,11 @@ static ngx_str_t  ngx_http_rcache_script_leave = ngx_string(
  * there the payload replaces (0: all); of the marker: what was seen of its
  * generation, the new one, its TTL.
  *
- * The token "*" stores in any case; without one, or if the lock expired and
- * nobody took it, what was seen must still be there.  0: it is not stored.
+ * A token "*" and a number stores in any case, unless the mark of an
+ * invalidation has more than so many milliseconds left: then it came later than
+ * the fetch began.  Without a token, or if the lock expired and nobody took
+ * it, what was seen must still be there.  If nothing was, then it must not have
+ * been invalidated, either.  0: it is not stored.
  *
  * The last KEYS may be segments of the body; then ARGV goes on with how many,
  * and their TTL.  -1: one of them is gone.  If the entry that was there has
@@ -116,9 +128,16 @@ static ngx_str_t  ngx_http_rcache_script_store = ngx_string(
     "local l,v=redis.call('GET',KEYS[2]),ARGV[4] "
     "local s=#KEYS-(ARGV[9] or 0) "
     "local m=s>2 and KEYS[3] "
-    "if ARGV[1]~='*' then "
-      "if l then if l~=ARGV[1] then return 0 end "
-      "elseif redis.call('GETRANGE',KEYS[1],8,15)~=ARGV[2] then return 0 end "
+    "if ARGV[1]:byte()==42 then "
+      "local t=redis.call('PTTL',KEYS[2]..(l=='0' and '' or ':0')) "
+      "if t>0 and t>tonumber(ARGV[1]:sub(2)) then return 0 end "
+      "if l=='0' then l=nil end "
+    "else "
+      "if l and l~=ARGV[1] or (not l or l=='-') "
+         "and (redis.call('GETRANGE',KEYS[1],8,15)~=ARGV[2] "
+              "or ARGV[2]=='' and redis.call('EXISTS',KEYS[2]..':0')==1) then "
+        "return 0 "
+      "end "
       "if m and redis.call('GETRANGE',m,64,67)~=ARGV[6] then return 0 end "
     "end "
     "if ARGV[5]~='0' then "
@@ -132,7 +151,7 @@ static ngx_str_t  ngx_http_rcache_script_store = ngx_string(
     NGX_HTTP_RCACHE_SCRIPT_OLD
     "if v=='' then redis.call('RENAME',KEYS[#KEYS],KEYS[1]) "
     "else redis.call('SET',KEYS[1],v,'PX',ARGV[3]) end "
-    "if m then redis.call('SET',m,ARGV[7],'PX',ARGV[8]) end "
+    "if m and m~=KEYS[1] then redis.call('SET',m,ARGV[7],'PX',ARGV[8]) end "
     NGX_HTTP_RCACHE_SCRIPT_LEFT
     "return ARGV[5]=='0' and o or 1"
 );
@@ -284,7 +303,7 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
     pool = NULL;
     argv = args;
 
-    marker = (store->marker.len != 0);
+    marker = (store->marker_key.len != 0);
     nsegments = store->segments ? store->segments->count : 0;
     last = store->stage.len ? 1 : nsegments;
 
@@ -292,7 +311,7 @@ ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
         && store->offset == 0
         && !marker
         && nsegments == 0
-        && !(store->token.len == 1 && store->token.data[0] == '*'))
+        && !(store->token.len && store->token.data[0] == '*'))
     {
         return ngx_http_rcache_add_command(op, store);
     }

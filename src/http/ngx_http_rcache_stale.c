@@ -141,6 +141,8 @@ ngx_http_rcache_finalize(ngx_http_request_t *r, ngx_int_t rc)
     {
         ctx->failure = ngx_http_rcache_failure(r, (ngx_uint_t) rc);
 
+        ngx_http_rcache_purge_recheck(ctx);
+
         if (ctx->stale_use & ctx->failure) {
             r->error_page = 1;
         }
@@ -152,6 +154,12 @@ ngx_uint_t
 ngx_http_rcache_failed(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
     ngx_uint_t  failure;
+
+    if (ctx->stale_use == 0) {
+        return 0;
+    }
+
+    ngx_http_rcache_purge_recheck(ctx);
 
     failure = ctx->failure;
 

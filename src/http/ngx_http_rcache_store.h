@@ -21,6 +21,8 @@
  * are told.  mark: for how many milliseconds nobody is to wait, for it will be
  * the same for the next response; or 0.
  *
+ * unstored: those who wait are told.
+ *
  * gone: the leader's client is, but the others still want the response.
  */
 
@@ -29,6 +31,8 @@ ngx_int_t ngx_http_rcache_intake_start(ngx_http_request_t *r,
 ngx_int_t ngx_http_rcache_capture_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
 void ngx_http_rcache_intake_end(ngx_http_rcache_ctx_t *ctx,
+    rcache_reason_e reason);
+void ngx_http_rcache_intake_unstored(ngx_http_rcache_ctx_t *ctx,
     rcache_reason_e reason);
 ngx_msec_t ngx_http_rcache_intake_mark(ngx_http_rcache_ctx_t *ctx,
     rcache_reason_e reason);
@@ -68,6 +72,7 @@ void ngx_http_rcache_capture_drop(ngx_http_rcache_capture_t *capture);
 struct ngx_http_rcache_write_s {
     ngx_http_rcache_zone_t        *zone;
     ngx_http_rcache_ctx_t         *ctx;      /* who waits; NULL: nobody */
+    ngx_http_rcache_write_t       *next;     /* that it waits for as well */
     ngx_http_rcache_flight_t      *flight;   /* that it completes, or NULL */
     ngx_chain_t                   *payload;  /* for those who wait there */
     size_t                         size;
@@ -90,14 +95,18 @@ struct ngx_http_rcache_write_s {
 
 
 /*
- * ngx_http_rcache_write.c: commands that change something.  ctx is told of
- * the answer by ngx_http_rcache_release(), unless it says before that it does
- * not wait.  base: if what the command replaces has segments, the answer is
- * the beginning of it, and their keys begin like that.
+ * ngx_http_rcache_write.c: commands that change something.  ctx is told when
+ * all of them have been answered, by ngx_http_rcache_release(), unless it says
+ * before that it does not wait (forget).  base: if what the command replaces
+ * has segments, the answer is the beginning of it, and their keys begin like
+ * that.  purge: a record of n strings, see ngx_http_rcache_purge_start().
  */
 
 rcache_reason_e ngx_http_rcache_write(ngx_http_rcache_zone_t *zone,
     ngx_http_rcache_op_t *op, ngx_http_rcache_ctx_t *ctx, ngx_str_t *base);
+void ngx_http_rcache_write_purge(ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs,
+    ngx_uint_t n);
+void ngx_http_rcache_write_forget(ngx_http_rcache_ctx_t *ctx);
 
 /*
  * Stores an entry under its own key, with its marker if it is a variant; the
@@ -139,12 +148,15 @@ void ngx_http_rcache_held_against(ngx_http_request_t *r,
 
 /*
  * ngx_http_rcache_invalidate.c.  unlink: removes at most three keys, before
- * anything else is said.  invalidate: an unsafe request has succeeded.
+ * anything else is said.  invalidate: an unsafe request has succeeded;
+ * redirected: it has been taken elsewhere, perhaps by its upstream.
  */
 
 rcache_reason_e ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx,
     ngx_str_t *keys, ngx_uint_t n);
 rcache_reason_e ngx_http_rcache_invalidate(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_invalidate_redirected(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 
 

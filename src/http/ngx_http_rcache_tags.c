@@ -7,7 +7,7 @@
 /* What an entry has to do with purges: when it is stored, when it is read. */
 
 
-#include "ngx_http_rcache.h"
+#include "ngx_http_rcache_store.h"
 
 
 /* of one record */
@@ -151,8 +151,7 @@ ngx_http_rcache_invalidate_tags(ngx_http_request_t *r,
             }
 
             if (n == NGX_HTTP_RCACHE_TAGS_RECORD) {
-                (void) ngx_http_rcache_purge_start(ctx->zone, pairs, 2 * n,
-                                                   NULL, 0, NULL, NULL, NULL);
+                ngx_http_rcache_write_purge(ctx, pairs, 2 * n);
                 n = 0;
             }
 
@@ -169,8 +168,7 @@ ngx_http_rcache_invalidate_tags(ngx_http_request_t *r,
     }
 
     if (n) {
-        (void) ngx_http_rcache_purge_start(ctx->zone, pairs, 2 * n, NULL, 0,
-                                           NULL, NULL, NULL);
+        ngx_http_rcache_write_purge(ctx, pairs, 2 * n);
     }
 }
 
@@ -208,6 +206,27 @@ ngx_http_rcache_purge_judge(ngx_http_rcache_ctx_t *ctx, rcache_entry_t *entry)
     }
 
     return RCACHE_REASON_NONE;
+}
+
+
+void
+ngx_http_rcache_purge_recheck(ngx_http_rcache_ctx_t *ctx)
+{
+    uint64_t  soft;
+
+    if (ctx->zone->follow == NULL
+        || !(ctx->stale || ctx->kept || ctx->stale_use)
+        || !ngx_http_rcache_purge_match(ctx, &ctx->entry, &soft))
+    {
+        return;
+    }
+
+    ctx->stale = 0;
+    ctx->kept = 0;
+    ctx->stale_use = 0;
+
+    ctx->status = NGX_HTTP_RCACHE_MISS;
+    ctx->reason = RCACHE_REASON_PURGED;
 }
 
 

@@ -29,6 +29,8 @@ static void ngx_http_rcache_write_wait(ngx_http_rcache_write_t *write,
     ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_write_base(ngx_http_rcache_write_t *write,
     ngx_http_rcache_op_t *op, ngx_str_t *base);
+static void ngx_http_rcache_write_leave(ngx_http_rcache_write_t *write);
+static void ngx_http_rcache_write_purged(void *data, rcache_purge_id_t *id);
 static void ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
 static void ngx_http_rcache_write_body(ngx_http_rcache_write_t *write,
@@ -137,18 +139,86 @@ ngx_http_rcache_write_base(ngx_http_rcache_write_t *write,
 }
 
 
-/* one lane, one order: the answer to the last one is enough */
-
 static void
 ngx_http_rcache_write_wait(ngx_http_rcache_write_t *write,
     ngx_http_rcache_ctx_t *ctx)
 {
-    if (ctx->write) {
-        ctx->write->ctx = NULL;
+    write->ctx = ctx;
+    write->next = ctx->write;
+
+    ctx->write = write;
+}
+
+
+/* they may be on several servers: all of them count */
+
+static void
+ngx_http_rcache_write_leave(ngx_http_rcache_write_t *write)
+{
+    ngx_http_rcache_ctx_t    *ctx;
+    ngx_http_rcache_write_t  **p;
+
+    ctx = write->ctx;
+
+    if (ctx == NULL) {
+        return;
     }
 
-    write->ctx = ctx;
-    ctx->write = write;
+    write->ctx = NULL;
+
+    for (p = &ctx->write; *p; p = &(*p)->next) {
+
+        if (*p == write) {
+            *p = write->next;
+            break;
+        }
+    }
+
+    if (ctx->write == NULL) {
+        ngx_http_rcache_release(ctx);
+    }
+}
+
+
+void
+ngx_http_rcache_write_forget(ngx_http_rcache_ctx_t *ctx)
+{
+    for ( /* void */ ; ctx->write; ctx->write = ctx->write->next) {
+        ctx->write->ctx = NULL;
+    }
+}
+
+
+void
+ngx_http_rcache_write_purge(ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs,
+    ngx_uint_t n)
+{
+    ngx_http_rcache_write_t  *write;
+
+    write = ngx_calloc(sizeof(ngx_http_rcache_write_t), ngx_cycle->log);
+    if (write == NULL) {
+        return;
+    }
+
+    if (ngx_http_rcache_purge_start(ctx->zone, pairs, n, NULL, 0,
+                                    ngx_http_rcache_write_purged, write, NULL)
+        != NGX_OK)
+    {
+        ngx_free(write);
+        return;
+    }
+
+    ngx_http_rcache_write_wait(write, ctx);
+}
+
+
+static void
+ngx_http_rcache_write_purged(void *data, rcache_purge_id_t *id)
+{
+    (void) id;
+
+    ngx_http_rcache_write_leave(data);
+    ngx_free(data);
 }
 
 
@@ -230,7 +300,7 @@ ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
             ctx->reason = refused;
         }
 
-        ngx_http_rcache_release(ctx);
+        ngx_http_rcache_write_leave(write);
     }
 }
 
@@ -388,6 +458,8 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_store_t *store, ngx_http_rcache_op_t *stage)
 {
     ngx_uint_t                   known;
+    ngx_msec_t                   age;
+    ngx_msec_int_t               left;
     ngx_http_rcache_loc_conf_t  *rlcf;
 
     rlcf = ngx_http_get_module_loc_conf(ctx->request,
@@ -412,6 +484,25 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
 
     store->lock = ctx->lock_key;
 
+    age = ngx_current_msec - ctx->began;
+
+    if (store->token.len == 1 && store->token.data[0] == '*') {
+
+        /* the response to a POST is newer than what it has made void */
+
+        left = ctx->post ? NGX_HTTP_RCACHE_VOID
+                         : NGX_HTTP_RCACHE_VOID - (ngx_msec_int_t) age;
+
+        store->token.data = ngx_pnalloc(op->pool, 1 + NGX_INT_T_LEN);
+        if (store->token.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        store->token.len = ngx_sprintf(store->token.data, "*%i",
+                                       (ngx_int_t) left)
+                           - store->token.data;
+    }
+
     /* was it this key that was looked up last? */
 
     known = (ctx->marker == NULL);
@@ -426,10 +517,24 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
         if (ngx_http_rcache_write_marker(ctx, op, entry, store) != NGX_OK) {
             return NGX_ERROR;
         }
+
+    } else if (ctx->marker) {
+
+        /* the lock is a variant's, which an invalidation does not know of */
+
+        store->marker_key = ctx->redis_key;
+        store->seen_generation = ctx->seen_generation;
     }
 
     if (known) {
         store->seen = ctx->seen;
+    }
+
+    if (store->seen.len == 0 && age >= NGX_HTTP_RCACHE_VOID) {
+
+        /* no mark tells any more that it was invalidated: only with the lock */
+
+        ngx_str_set(&store->seen, "-");
     }
 
     if (stage

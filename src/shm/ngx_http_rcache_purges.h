@@ -60,6 +60,9 @@ typedef struct {
     ngx_atomic_t       synced;     /* the table has all that the log had */
     ngx_atomic_t       hint;       /* a position in an entry that is ahead of
                                       the log */
+    rcache_purge_id_t  counted;    /* under the mutex: up to this record the
+                                      log has had so many */
+    int64_t            count;
     ngx_http_rcache_purges_walk_t  walk;
 } ngx_http_rcache_purges_t;
 
