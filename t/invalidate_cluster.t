@@ -75,6 +75,21 @@ for my $how ('', 'no content') {
     isnt($one->get($tagged)->body, $old, "$how: and known to this instance");
 }
 
+# the master of its own URI is gone: that is no reason to leave the other
+
+{
+    my ($own, $there) = (uri_on($log), uri_on($other));
+    my $old = stored($there);
+
+    $_->cmd(qw(CONFIG SET cluster-require-full-coverage no)) for @node;
+    $log->stop();
+    ok(wait_for { $one->get($own)->verdict =~ /redis_down/ },
+       'one master is gone');
+
+    unsafe($own, '', 'X-Say' => "Location: $there");
+    isnt($two->get($there)->body, $old, 'the URI in Location is gone');
+}
+
 $t->done();
 
 

@@ -22,6 +22,8 @@
 #define NGX_HTTP_RCACHE_INVALIDATE_MAX  3
 
 
+static rcache_reason_e ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx,
+    ngx_str_t *key);
 static ngx_int_t ngx_http_rcache_invalidate_uri(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, char *name, ngx_str_t *redis_key);
 static ngx_int_t ngx_http_rcache_invalidate_args(ngx_http_request_t *r,
@@ -139,50 +141,18 @@ rcache_reason_e
 ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
     ngx_uint_t n)
 {
-    u_char                *p;
-    ngx_str_t              lock;
-    ngx_uint_t             i;
-    rcache_reason_e        reason;
-    ngx_http_rcache_op_t  *op;
+    ngx_uint_t       i;
+    rcache_reason_e  reason, failed;
 
-    reason = RCACHE_REASON_NONE;
+    failed = RCACHE_REASON_NONE;
+
+    /* they may be on several servers, of which one is down */
 
     for (i = 0; i < n; i++) {
-
-        op = ngx_http_rcache_op_create(1024 + 3 * keys[i].len,
-                                       ngx_cycle->log);
-        if (op == NULL) {
-            return RCACHE_REASON_NO_MEMORY;
-        }
-
-        lock.len = keys[i].len + sizeof(":l") - 1;
-        lock.data = ngx_pnalloc(op->pool, lock.len);
-
-        if (lock.data == NULL) {
-            ngx_http_rcache_op_free(op);
-            return RCACHE_REASON_NO_MEMORY;
-        }
-
-        p = ngx_cpymem(lock.data, keys[i].data, keys[i].len);
-        ngx_memcpy(p, ":l", sizeof(":l") - 1);
-
-        ngx_http_rcache_flight_void(ctx->zone, &lock);
-        ngx_http_rcache_count_void(ctx->zone, &keys[i]);
-
-        if (ngx_http_rcache_void_command(op, &keys[i], &lock,
-                                         NGX_HTTP_RCACHE_VOID)
-            != NGX_OK)
-        {
-            ngx_http_rcache_op_free(op);
-            return RCACHE_REASON_NO_MEMORY;
-        }
-
-        op->must = 1;
-
-        reason = ngx_http_rcache_write(ctx->zone, op, ctx, &keys[i]);
+        reason = ngx_http_rcache_unlink_key(ctx, &keys[i]);
 
         if (reason != RCACHE_REASON_NONE) {
-            return reason;
+            failed = reason;
         }
     }
 
@@ -190,7 +160,46 @@ ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
 
     ngx_http_rcache_redis_flush(ctx->zone->redis, NGX_HTTP_RCACHE_LANE_STORE);
 
-    return reason;
+    return failed;
+}
+
+
+static rcache_reason_e
+ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
+{
+    u_char                *p;
+    ngx_str_t              lock;
+    ngx_http_rcache_op_t  *op;
+
+    op = ngx_http_rcache_op_create(1024 + 3 * key->len, ngx_cycle->log);
+    if (op == NULL) {
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    lock.len = key->len + sizeof(":l") - 1;
+    lock.data = ngx_pnalloc(op->pool, lock.len);
+
+    if (lock.data == NULL) {
+        ngx_http_rcache_op_free(op);
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    p = ngx_cpymem(lock.data, key->data, key->len);
+    ngx_memcpy(p, ":l", sizeof(":l") - 1);
+
+    ngx_http_rcache_flight_void(ctx->zone, &lock);
+    ngx_http_rcache_count_void(ctx->zone, key);
+
+    if (ngx_http_rcache_void_command(op, key, &lock, NGX_HTTP_RCACHE_VOID)
+        != NGX_OK)
+    {
+        ngx_http_rcache_op_free(op);
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    op->must = 1;
+
+    return ngx_http_rcache_write(ctx->zone, op, ctx, key);
 }
 
 
