@@ -56,7 +56,7 @@ sub turn_over {
     return wait_for {
         !grep { slurp("/proc/$_/stat") =~ /\) R / }
             map { $_->workers() } grep { $_->{pid} } @all;
-    } 2;
+    } 10;
 }
 
 
