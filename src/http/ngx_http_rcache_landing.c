@@ -306,9 +306,9 @@ ngx_http_rcache_flight_hush(ngx_http_rcache_flight_t *flight)
 ngx_uint_t
 ngx_http_rcache_flight_fits(ngx_http_rcache_ctx_t *ctx, uint64_t sent)
 {
-    /* Redis has failed it: it cannot ask again */
+    /* impatient: Redis has failed it, and it cannot ask again */
 
-    return ctx->start < sent || ctx->impatient;
+    return (ctx->start && ctx->start < sent) || ctx->impatient;
 }
 
 
