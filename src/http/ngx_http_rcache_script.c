@@ -112,9 +112,10 @@ static ngx_str_t  ngx_http_rcache_script_leave = ngx_string(
  *
  * A token "*" and a number stores in any case, unless the mark of an
  * invalidation has more than so many milliseconds left: then it came later than
- * the fetch began.  Without a token, or if the lock expired and nobody took
- * it, what was seen must still be there.  If nothing was, then it must not have
- * been invalidated, either.  0: it is not stored.
+ * the fetch began.  Nor does it write a marker again that was seen and is gone,
+ * for all old variants would be back.  Without a token, or if the lock expired
+ * and nobody took it, what was seen must still be there.  If nothing was, then
+ * it must not have been invalidated, either.  0: it is not stored.
  *
  * The last KEYS may be segments of the body; then ARGV goes on with how many,
  * and their TTL.  -1: one of them is gone.  If the entry that was there has
@@ -131,6 +132,10 @@ static ngx_str_t  ngx_http_rcache_script_store = ngx_string(
     "if ARGV[1]:byte()==42 then "
       "local t=redis.call('PTTL',KEYS[2]..(l=='0' and '' or ':0')) "
       "if t>0 and t>tonumber(ARGV[1]:sub(2)) then return 0 end "
+      "if m and ARGV[6]~='' "
+         "and redis.call('GETRANGE',m,64,67)~=ARGV[6] then "
+        "return 0 "
+      "end "
       "if l=='0' then l=nil end "
     "else "
       "if l and l~=ARGV[1] or (not l or l=='-') "

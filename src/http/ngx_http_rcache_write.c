@@ -457,7 +457,7 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_op_t *op, rcache_entry_t *entry,
     ngx_http_rcache_store_t *store, ngx_http_rcache_op_t *stage)
 {
-    ngx_uint_t                   known;
+    ngx_uint_t                   any, known;
     ngx_msec_t                   age;
     ngx_msec_int_t               left;
     ngx_http_rcache_loc_conf_t  *rlcf;
@@ -468,11 +468,12 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
     store->key = entry->vary.len ? ctx->variant_key : ctx->redis_key;
     store->token = ctx->token;
 
+    any = (store->token.len == 1 && store->token.data[0] == '*');
+
     if (entry->vary.len == 0
         && store->offset == 0
         && store->segments == NULL
-        && store->token.len == 1
-        && store->token.data[0] == '*'
+        && any
         && !rlcf->lock)
     {
         return ngx_http_rcache_write_plain(op, store);
@@ -486,7 +487,7 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
 
     age = ngx_current_msec - ctx->began;
 
-    if (store->token.len == 1 && store->token.data[0] == '*') {
+    if (any) {
 
         /* the response to a POST is newer than what it has made void */
 
@@ -512,7 +513,10 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
                  && ctx->marker->generation == entry->generation);
 
         store->marker_key = ctx->redis_key;
-        store->seen_generation = ctx->seen_generation;
+
+        if (known || !any) {
+            store->seen_generation = ctx->seen_generation;
+        }
 
         if (ngx_http_rcache_write_marker(ctx, op, entry, store) != NGX_OK) {
             return NGX_ERROR;
