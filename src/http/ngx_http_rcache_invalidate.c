@@ -23,7 +23,7 @@
 
 
 static rcache_reason_e ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx,
-    ngx_str_t *key);
+    ngx_str_t *key, ngx_str_t *token);
 static ngx_int_t ngx_http_rcache_invalidate_uri(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, char *name, ngx_str_t *redis_key);
 static ngx_int_t ngx_http_rcache_invalidate_args(ngx_http_request_t *r,
@@ -68,17 +68,23 @@ ngx_http_rcache_invalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
                                            &keys[n])
             == NGX_OK)
         {
-            /* RFC 9110, 9.3.3: what a GET would get from now on */
+            if (keys[n].len == ctx->redis_key.len
+                && ngx_memcmp(keys[n].data, ctx->redis_key.data, keys[n].len)
+                   == 0)
+            {
+                /* RFC 9110, 9.3.3: what a GET would get from now on */
 
-            ctx->post = (r->method == NGX_HTTP_POST
-                         && r->headers_out.status == NGX_HTTP_OK
-                         && keys[n].len == ctx->redis_key.len
-                         && ngx_memcmp(keys[n].data, ctx->redis_key.data,
-                                       keys[n].len)
-                            == 0);
+                ctx->post = (r->method == NGX_HTTP_POST
+                             && r->headers_out.status == NGX_HTTP_OK);
 
-            n++;
+            } else {
+                n++;
+            }
         }
+    }
+
+    if (ctx->post) {
+        ngx_http_rcache_token(ctx->zone, ctx->token_data);
     }
 
     ngx_http_rcache_count(ctx, RCACHE_COUNT_INVALIDATED_ALL, 1);
@@ -141,15 +147,21 @@ rcache_reason_e
 ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
     ngx_uint_t n)
 {
+    ngx_str_t        token;
     ngx_uint_t       i;
     rcache_reason_e  reason, failed;
 
     failed = RCACHE_REASON_NONE;
 
+    token.data = ctx->token_data;
+    token.len = NGX_HTTP_RCACHE_TOKEN;
+
     /* they may be on several servers, of which one is down */
 
     for (i = 0; i < n; i++) {
-        reason = ngx_http_rcache_unlink_key(ctx, &keys[i]);
+        reason = ngx_http_rcache_unlink_key(ctx, &keys[i],
+                                            (ctx->post && i == 0) ? &token
+                                                                  : NULL);
 
         if (reason != RCACHE_REASON_NONE) {
             failed = reason;
@@ -165,7 +177,8 @@ ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
 
 
 static rcache_reason_e
-ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
+ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key,
+    ngx_str_t *token)
 {
     u_char                *p;
     ngx_str_t              lock;
@@ -190,7 +203,8 @@ ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
     ngx_http_rcache_flight_void(ctx->zone, &lock);
     ngx_http_rcache_count_void(ctx->zone, key);
 
-    if (ngx_http_rcache_void_command(op, key, &lock, NGX_HTTP_RCACHE_VOID)
+    if (ngx_http_rcache_void_command(op, key, &lock, NGX_HTTP_RCACHE_VOID,
+                                     token)
         != NGX_OK)
     {
         ngx_http_rcache_op_free(op);

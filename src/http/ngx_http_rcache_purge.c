@@ -184,8 +184,8 @@ ngx_http_rcache_purge_key(ngx_http_rcache_zone_t *zone,
     ngx_http_rcache_flight_void(zone, &lock);
     ngx_http_rcache_near_key_void(zone, key);
 
-    if (ngx_http_rcache_void_command(op, key, &lock,
-                                     NGX_HTTP_RCACHE_VOID)
+    if (ngx_http_rcache_void_command(op, key, &lock, NGX_HTTP_RCACHE_VOID,
+                                     NULL)
         != NGX_OK)
     {
         ngx_http_rcache_op_free(op);

@@ -148,7 +148,8 @@ void ngx_http_rcache_held_against(ngx_http_request_t *r,
 
 /*
  * ngx_http_rcache_invalidate.c.  unlink: removes at most three keys, before
- * anything else is said.  invalidate: an unsafe request has succeeded;
+ * anything else is said; if ctx->post is set, then who has ctx->token_data may
+ * store under the first.  invalidate: an unsafe request has succeeded;
  * redirected: it has been taken elsewhere, perhaps by its upstream.
  */
 
@@ -162,7 +163,8 @@ void ngx_http_rcache_invalidate_redirected(ngx_http_request_t *r,
 
 /*
  * ngx_http_rcache_script.c: commands on a lock, see there; NGX_OK, NGX_ERROR.
- * Times are in milliseconds.
+ * Times are in milliseconds.  void: token is that of who may store after it;
+ * NULL: nobody.
  */
 
 typedef struct {
@@ -200,7 +202,7 @@ ngx_int_t ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
 ngx_int_t ngx_http_rcache_stage_command(ngx_http_rcache_op_t *op,
     ngx_http_rcache_store_t *store);
 ngx_int_t ngx_http_rcache_void_command(ngx_http_rcache_op_t *op,
-    ngx_str_t *key, ngx_str_t *lock, ngx_msec_t time);
+    ngx_str_t *key, ngx_str_t *lock, ngx_msec_t time, ngx_str_t *token);
 
 
 #endif /* _NGX_HTTP_RCACHE_STORE_H_INCLUDED_ */

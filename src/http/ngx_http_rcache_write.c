@@ -457,9 +457,9 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_op_t *op, rcache_entry_t *entry,
     ngx_http_rcache_store_t *store, ngx_http_rcache_op_t *stage)
 {
+    u_char                      *p;
     ngx_uint_t                   any, known;
     ngx_msec_t                   age;
-    ngx_msec_int_t               left;
     ngx_http_rcache_loc_conf_t  *rlcf;
 
     rlcf = ngx_http_get_module_loc_conf(ctx->request,
@@ -474,6 +474,7 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
         && store->offset == 0
         && store->segments == NULL
         && any
+        && !ctx->post
         && !rlcf->lock)
     {
         return ngx_http_rcache_write_plain(op, store);
@@ -488,20 +489,26 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
     age = ngx_current_msec - ctx->began;
 
     if (any) {
-
-        /* the response to a POST is newer than what it has made void */
-
-        left = ctx->post ? NGX_HTTP_RCACHE_VOID
-                         : NGX_HTTP_RCACHE_VOID - (ngx_msec_int_t) age;
-
-        store->token.data = ngx_pnalloc(op->pool, 1 + NGX_INT_T_LEN);
-        if (store->token.data == NULL) {
+        p = ngx_pnalloc(op->pool, 1 + NGX_HTTP_RCACHE_TOKEN);
+        if (p == NULL) {
             return NGX_ERROR;
         }
 
-        store->token.len = ngx_sprintf(store->token.data, "*%i",
-                                       (ngx_int_t) left)
-                           - store->token.data;
+        store->token.data = p;
+        *p++ = '*';
+
+        if (ctx->post) {
+
+            /* it is newer than what it has made void itself */
+
+            p = ngx_cpymem(p, ctx->token_data, NGX_HTTP_RCACHE_TOKEN);
+
+        } else {
+            p = ngx_sprintf(p, "%i",
+                            NGX_HTTP_RCACHE_VOID - (ngx_msec_int_t) age);
+        }
+
+        store->token.len = p - store->token.data;
     }
 
     /* was it this key that was looked up last? */
