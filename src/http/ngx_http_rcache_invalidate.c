@@ -22,6 +22,8 @@
 #define NGX_HTTP_RCACHE_INVALIDATE_MAX  3
 
 
+static void ngx_http_rcache_invalidate_all(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
 static rcache_reason_e ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx,
     ngx_str_t *key, ngx_str_t *token);
 static ngx_int_t ngx_http_rcache_invalidate_uri(ngx_http_request_t *r,
@@ -34,18 +36,24 @@ static ngx_table_elt_t *ngx_http_rcache_find_header(ngx_list_t *list,
 
 /* called when the response headers of an unsafe request are there */
 
-rcache_reason_e
+void
 ngx_http_rcache_invalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    /* RFC 9111, 4.4: 2xx or 3xx, non-error */
+
+    if (r->headers_out.status < NGX_HTTP_BAD_REQUEST && !r->err_status) {
+        ngx_http_rcache_invalidate_all(r, ctx);
+    }
+}
+
+
+static void
+ngx_http_rcache_invalidate_all(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
 {
     ngx_str_t                    keys[NGX_HTTP_RCACHE_INVALIDATE_MAX];
     ngx_uint_t                   n;
     ngx_http_rcache_loc_conf_t  *rlcf;
-
-    /* RFC 9111, 4.4: 2xx or 3xx, non-error */
-
-    if (r->headers_out.status >= NGX_HTTP_BAD_REQUEST || r->err_status) {
-        return ctx->reason;
-    }
 
     ngx_http_rcache_invalidate_tags(r, ctx);
 
@@ -100,14 +108,13 @@ ngx_http_rcache_invalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
         ctx->post = 0;
     }
-
-    return ctx->reason;
 }
 
 
 /*
  * X-Accel-Redirect: the upstream has done it, and something else is the
- * response.  By now the request is in another location, as a GET.
+ * response, an error perhaps.  By now the request is in another location, as a
+ * GET.
  */
 
 void
@@ -132,7 +139,7 @@ ngx_http_rcache_invalidate_redirected(ngx_http_request_t *r,
     loc_conf = r->loc_conf;
     r->loc_conf = ctx->loc_conf;
 
-    (void) ngx_http_rcache_invalidate(r, ctx);
+    ngx_http_rcache_invalidate_all(r, ctx);
 
     r->loc_conf = loc_conf;
 }

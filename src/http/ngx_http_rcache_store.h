@@ -97,9 +97,10 @@ struct ngx_http_rcache_write_s {
 /*
  * ngx_http_rcache_write.c: commands that change something.  ctx is told when
  * all of them have been answered, by ngx_http_rcache_release(), unless it says
- * before that it does not wait (forget).  base: if what the command replaces
- * has segments, the answer is the beginning of it, and their keys begin like
- * that.  purge: a record of n strings, see ngx_http_rcache_purge_start().
+ * before that it does not wait (forget), or that another one does (pass).
+ * base: if what the command replaces has segments, the answer is the beginning
+ * of it, and their keys begin like that.  purge: a record of n strings, see
+ * ngx_http_rcache_purge_start().
  */
 
 rcache_reason_e ngx_http_rcache_write(ngx_http_rcache_zone_t *zone,
@@ -107,6 +108,8 @@ rcache_reason_e ngx_http_rcache_write(ngx_http_rcache_zone_t *zone,
 void ngx_http_rcache_write_purge(ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs,
     ngx_uint_t n);
 void ngx_http_rcache_write_forget(ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_write_pass(ngx_http_rcache_ctx_t *from,
+    ngx_http_rcache_ctx_t *to);
 
 /*
  * Stores an entry under its own key, with its marker if it is a variant; the
@@ -155,7 +158,7 @@ void ngx_http_rcache_held_against(ngx_http_request_t *r,
 
 rcache_reason_e ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx,
     ngx_str_t *keys, ngx_uint_t n);
-rcache_reason_e ngx_http_rcache_invalidate(ngx_http_request_t *r,
+void ngx_http_rcache_invalidate(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 void ngx_http_rcache_invalidate_redirected(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);

@@ -190,6 +190,21 @@ ngx_http_rcache_write_forget(ngx_http_rcache_ctx_t *ctx)
 
 
 void
+ngx_http_rcache_write_pass(ngx_http_rcache_ctx_t *from,
+    ngx_http_rcache_ctx_t *to)
+{
+    ngx_http_rcache_write_t  *write;
+
+    while (from->write) {
+        write = from->write;
+        from->write = write->next;
+
+        ngx_http_rcache_write_wait(write, to);
+    }
+}
+
+
+void
 ngx_http_rcache_write_purge(ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs,
     ngx_uint_t n)
 {
