@@ -241,6 +241,7 @@ ngx_http_rcache_purge_op(ngx_http_rcache_zone_t *zone,
     op->handler = handler;
     op->data = purge;
     op->max_reply = 1024;
+    op->must = 1;
 
     if (ngx_http_rcache_zone_submit(zone, op) != RCACHE_REASON_NONE) {
         return NGX_DECLINED;
