@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
 # An unsafe request has succeeded also if its upstream leaves the response to
-# nginx, by X-Accel-Redirect: what is stored for its URI is out of date.
+# nginx, by X-Accel-Redirect: what is stored for its URI is out of date, and
+# gone when the response ends.
 
 use strict;
 use warnings;
@@ -43,6 +44,34 @@ my $nginx = $t->nginx(<<'CONF', settle => 0);
             redis_proxy_cache  api;
         }
 
+        location /fills {
+            internal;
+            proxy_pass                http://%%ORIGIN%%;
+            redis_proxy_cache         api;
+            redis_proxy_cache_bypass  1;
+        }
+
+        location /hit {
+            proxy_pass                      http://%%ORIGIN%%;
+            redis_proxy_cache               api;
+            redis_proxy_cache_segment_size  16k;
+        }
+
+        location /no {
+            internal;
+            return  204;
+        }
+
+        location /empty {
+            internal;
+            return  200;
+        }
+
+        location /refuses {
+            internal;
+            deny  all;
+        }
+
         location @named {
             return  200  named;
         }
@@ -63,6 +92,32 @@ for my $to ('/says', '/asks', '@named') {
 
     ok((wait_for { $nginx->get($_)->body ne $old{$_} } 5), "$_ is gone")
         for $uri, $there, $tagged;
+}
+
+# the end of the response waits for that, whatever it is made of
+
+$nginx->get('/hit');
+is($nginx->get('/hit')->verdict, 'HIT -', 'something to redirect to');
+is($nginx->get('/hit/long')->verdict, 'MISS -', 'and something long');
+
+for my $to ('/says', '/asks', '@named', '/fills', '/hit', '/hit/long', '/no',
+            '/empty', '/refuses')
+{
+    for my $more (0, 1) {
+        my @uri = map { '/' . ++$n } 0 .. 2 * $more;
+        my %old = map { $_ => stored($_) } @uri;
+        my $say = $more ? "|Location: $uri[1]|X-Invalidate: tag-$uri[2]" : '';
+
+        my $c = $nginx->connect();
+        $redis->cmd(qw(CLIENT PAUSE 400 WRITE));
+        $c->request('DELETE', $uri[0], headers => [
+                    'X-Say' => "X-Accel-Redirect: $to$say" ]);
+
+        isnt($nginx->get($_)->body, $old{$_}, "$to answers, $_ is gone")
+            for @uri;
+
+        $redis->cmd(qw(CLIENT UNPAUSE));
+    }
 }
 
 # it has failed, and something else takes its place
@@ -100,11 +155,15 @@ sub origin {
     if ($req->method eq 'GET' && !$req->header('X-Say')) {
         return $reply->send(200, [ 'Cache-Control' => 'max-age=600',
                                    'Cache-Tag' => 'tag-' . $req->uri ],
-                            'answer ' . $req->n);
+                            'answer ' . $req->n
+                            . ' ' x ($req->uri =~ /long/ ? 65536 : 0));
     }
 
-    return $reply->send(200, [ 'Cache-Control' => 'no-store' ],
-                        'answer ' . $req->n) if $req->uri =~ m{^/asks};
+    if ($req->uri =~ m{^/(?:asks|fills)}) {
+        return $reply->send(200, [ 'Cache-Control' => $req->uri =~ /asks/
+                                   ? 'no-store' : 'max-age=600' ],
+                            'answer ' . $req->n);
+    }
 
     $reply->obey();
 }

@@ -80,6 +80,25 @@ for my $size (0, 65536) {
     is($c->response('GET')->body, $old, 'what is stale may be asked for');
     is($nginx->get($uri)->body, $old, 'and used');
 
+    # the other instance has failed to refresh it, which is no reason either
+
+    for my $purged (0, 1) {
+        $uri = '/fails/' . ++$n . "?$size";
+        $old = stored($uri);
+
+        purge($uri, soft => 1);
+        $redis->cmd('SET', "api:{$uri}:l", 'another', 'PX', 60000);
+        $c = $nginx->begin('GET', $uri);
+        ok((wait_for { listens($uri) }), 'a request waits for an instance');
+        purge($uri) if $purged;
+        $redis->cmd('DEL', "api:{$uri}:l");
+        $redis->cmd('PUBLISH', "api:{$uri}:l", '!');
+
+        my $r = $c->response('GET');
+        is($r->body eq $old ? 'old' : 'new', $purged ? 'new' : 'old',
+           'which fails: it gets what is stale, if it has not been purged');
+    }
+
     # it is purged while the upstream is asked; one more waits
 
     $uri = '/asks/' . ++$n . "?$size";

@@ -65,8 +65,11 @@ void ngx_http_rcache_told(ngx_http_rcache_ctx_t *ctx,
  *
  * board: LEAD or WAIT; ngx_http_rcache_told() comes later, never from inside.
  * join is both.
+ *
+ * token: NGX_HTTP_RCACHE_TOKEN bytes that nobody else has.
  */
 
+void ngx_http_rcache_token(ngx_http_rcache_zone_t *zone, u_char *token);
 ngx_int_t ngx_http_rcache_lock_key(ngx_http_rcache_ctx_t *ctx);
 ngx_http_rcache_turn_e ngx_http_rcache_flight_open(
     ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_flight_t **flight);

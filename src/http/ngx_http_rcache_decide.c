@@ -316,6 +316,15 @@ ngx_http_rcache_take_turn(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         return ngx_http_rcache_wait(r, ctx);
 
     case NGX_HTTP_RCACHE_TURN_BUSY:
+
+        /* it may have waited for that */
+
+        ngx_http_rcache_purge_recheck(ctx);
+
+        if (ctx->stale_use == 0) {
+            return ngx_http_rcache_again(r, ctx);
+        }
+
         return ngx_http_rcache_serve_stale(r, ctx, NGX_HTTP_RCACHE_UPDATING);
 
     case NGX_HTTP_RCACHE_TURN_FOUND:
@@ -325,6 +334,7 @@ ngx_http_rcache_take_turn(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         return ngx_http_rcache_again(r, ctx);
 
     case NGX_HTTP_RCACHE_TURN_PAUSE:
+        ngx_http_rcache_purge_recheck(ctx);
 
         if (ctx->stale_use) {
             return ngx_http_rcache_serve_stale(r, ctx, NGX_HTTP_RCACHE_STALE);

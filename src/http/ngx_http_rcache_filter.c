@@ -24,6 +24,8 @@
 static ngx_int_t ngx_http_rcache_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_http_rcache_unsafe_header(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
+static void ngx_http_rcache_end_header(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_fill_header(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_send_header(ngx_http_request_t *r,
@@ -52,8 +54,14 @@ ngx_http_rcache_header_filter(ngx_http_request_t *r)
 
     if (ctx == NULL) {
 
-        if (r->internal) {
-            ngx_http_rcache_redirected(r);
+        ctx = r->internal ? ngx_http_rcache_redirected(r) : NULL;
+
+        if (ctx) {
+
+            /* of the request before: nothing but its end is ours */
+
+            ngx_http_set_ctx(r, ctx, ngx_http_redis_proxy_cache_module);
+            ngx_http_rcache_end_header(r, ctx);
         }
 
         return ngx_http_rcache_pass_header(r);
@@ -120,7 +128,7 @@ ngx_http_rcache_unsafe_header(ngx_http_request_t *r,
 {
     rcache_reason_e  reason;
 
-    ctx->reason = ngx_http_rcache_invalidate(r, ctx);
+    ngx_http_rcache_invalidate(r, ctx);
 
     if (ctx->post) {
 
@@ -137,16 +145,23 @@ ngx_http_rcache_unsafe_header(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
+    ngx_http_rcache_end_header(r, ctx);
+
+    return ngx_http_rcache_pass_header(r);
+}
+
+
+/* perhaps there will be no body whose end could be held */
+
+static void
+ngx_http_rcache_end_header(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
     if (ctx->write
         && (r->headers_out.status == NGX_HTTP_NO_CONTENT
             || r->headers_out.content_length_n == 0))
     {
-        /* there will be no body whose end could be held */
-
         ngx_http_rcache_hold_header(r, ctx);
     }
-
-    return ngx_http_rcache_pass_header(r);
 }
 
 
@@ -430,7 +445,13 @@ ngx_http_rcache_take_body(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         return ngx_http_rcache_hold(r, ctx, in);
 
     case NGX_HTTP_RCACHE_SERVE:
-        return ngx_http_rcache_output(r, in);
+
+        if (ctx->write == NULL) {
+            return ngx_http_rcache_output(r, in);
+        }
+
+        return ngx_http_rcache_pass_body(r, ctx, in,
+                                         ngx_http_rcache_is_last(r, in));
 
     case NGX_HTTP_RCACHE_DRY:
         ngx_http_rcache_dry_body(r, ctx, in, ngx_http_rcache_is_last(r, in));

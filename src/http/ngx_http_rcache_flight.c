@@ -420,6 +420,15 @@ ngx_http_rcache_flight_find(ngx_http_rcache_zone_t *zone, ngx_str_t *lock,
 }
 
 
+void
+ngx_http_rcache_flight_token(ngx_http_rcache_flight_t *flight)
+{
+    if (flight->remote) {
+        ngx_http_rcache_token(flight->zone, flight->token.data);
+    }
+}
+
+
 /*
  * No two fetches have the same, whatever instance they are on.  It has to be
  * unique, not secret, and random bytes for each would cost as much as the
@@ -427,21 +436,14 @@ ngx_http_rcache_flight_find(ngx_http_rcache_zone_t *zone, ngx_str_t *lock,
  */
 
 void
-ngx_http_rcache_flight_token(ngx_http_rcache_flight_t *flight)
+ngx_http_rcache_token(ngx_http_rcache_zone_t *zone, u_char *token)
 {
-    u_char                  *p;
-    uint32_t                 n;
-    ngx_http_rcache_zone_t  *zone;
+    uint32_t  n;
 
-    if (!flight->remote) {
-        return;
-    }
-
-    zone = flight->zone;
     n = zone->tokens++;
 
-    p = ngx_cpymem(flight->token.data, zone->token, sizeof(zone->token));
-    (void) ngx_hex_dump(p, (u_char *) &n, sizeof(n));
+    token = ngx_cpymem(token, zone->token, sizeof(zone->token));
+    (void) ngx_hex_dump(token, (u_char *) &n, sizeof(n));
 }
 
 

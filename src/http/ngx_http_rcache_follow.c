@@ -262,6 +262,10 @@ ngx_http_rcache_follow_send(ngx_http_rcache_follow_t *follow,
     op->data = data;
     op->max_reply = NGX_HTTP_RCACHE_FOLLOW_MAX;
 
+    /* on that lane it belongs to a purge */
+
+    op->must = (lane == NGX_HTTP_RCACHE_LANE_STORE);
+
     if (ngx_http_rcache_op_submit(redis, op) != NGX_OK) {
         ngx_http_rcache_op_free(op);
         return NGX_ERROR;

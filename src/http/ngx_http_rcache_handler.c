@@ -29,7 +29,7 @@ ngx_int_t
 ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
 {
     ngx_int_t                    rc;
-    ngx_http_rcache_ctx_t       *ctx;
+    ngx_http_rcache_ctx_t       *ctx, *before;
     ngx_http_rcache_zone_t      *zone;
     ngx_http_rcache_loc_conf_t  *rlcf;
 
@@ -37,9 +37,8 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_redis_proxy_cache_module);
 
-    if (ctx == NULL && r->internal) {
-        ngx_http_rcache_redirected(r);
-    }
+    before = (ctx == NULL && r->internal) ? ngx_http_rcache_redirected(r)
+                                          : NULL;
 
     if (!rlcf->enable) {
         return NGX_DECLINED;
@@ -88,6 +87,10 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
     }
 
     ctx->zone = zone;
+
+    if (before) {
+        ngx_http_rcache_write_pass(before, ctx);
+    }
 
     ngx_http_rcache_trace(r);
     ngx_http_rcache_purge_begin(ctx);
@@ -357,18 +360,22 @@ ngx_http_rcache_find_ctx(ngx_http_request_t *r)
 }
 
 
-void
+ngx_http_rcache_ctx_t *
 ngx_http_rcache_redirected(ngx_http_request_t *r)
 {
     ngx_http_rcache_ctx_t  *ctx;
 
     ctx = ngx_http_rcache_find_ctx(r);
 
-    if (ctx) {
-        ngx_http_rcache_unmask(r, ctx);
-        ngx_http_rcache_flight_end(ctx, '-', 0);
-        ngx_http_rcache_invalidate_redirected(r, ctx);
+    if (ctx == NULL) {
+        return NULL;
     }
+
+    ngx_http_rcache_unmask(r, ctx);
+    ngx_http_rcache_flight_end(ctx, '-', 0);
+    ngx_http_rcache_invalidate_redirected(r, ctx);
+
+    return ctx->write ? ctx : NULL;
 }
 
 

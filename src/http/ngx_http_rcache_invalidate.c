@@ -22,8 +22,10 @@
 #define NGX_HTTP_RCACHE_INVALIDATE_MAX  3
 
 
+static void ngx_http_rcache_invalidate_all(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
 static rcache_reason_e ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx,
-    ngx_str_t *key);
+    ngx_str_t *key, ngx_str_t *token);
 static ngx_int_t ngx_http_rcache_invalidate_uri(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, char *name, ngx_str_t *redis_key);
 static ngx_int_t ngx_http_rcache_invalidate_args(ngx_http_request_t *r,
@@ -34,18 +36,24 @@ static ngx_table_elt_t *ngx_http_rcache_find_header(ngx_list_t *list,
 
 /* called when the response headers of an unsafe request are there */
 
-rcache_reason_e
+void
 ngx_http_rcache_invalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    /* RFC 9111, 4.4: 2xx or 3xx, non-error */
+
+    if (r->headers_out.status < NGX_HTTP_BAD_REQUEST && !r->err_status) {
+        ngx_http_rcache_invalidate_all(r, ctx);
+    }
+}
+
+
+static void
+ngx_http_rcache_invalidate_all(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx)
 {
     ngx_str_t                    keys[NGX_HTTP_RCACHE_INVALIDATE_MAX];
     ngx_uint_t                   n;
     ngx_http_rcache_loc_conf_t  *rlcf;
-
-    /* RFC 9111, 4.4: 2xx or 3xx, non-error */
-
-    if (r->headers_out.status >= NGX_HTTP_BAD_REQUEST || r->err_status) {
-        return ctx->reason;
-    }
 
     ngx_http_rcache_invalidate_tags(r, ctx);
 
@@ -68,17 +76,23 @@ ngx_http_rcache_invalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
                                            &keys[n])
             == NGX_OK)
         {
-            /* RFC 9110, 9.3.3: what a GET would get from now on */
+            if (keys[n].len == ctx->redis_key.len
+                && ngx_memcmp(keys[n].data, ctx->redis_key.data, keys[n].len)
+                   == 0)
+            {
+                /* RFC 9110, 9.3.3: what a GET would get from now on */
 
-            ctx->post = (r->method == NGX_HTTP_POST
-                         && r->headers_out.status == NGX_HTTP_OK
-                         && keys[n].len == ctx->redis_key.len
-                         && ngx_memcmp(keys[n].data, ctx->redis_key.data,
-                                       keys[n].len)
-                            == 0);
+                ctx->post = (r->method == NGX_HTTP_POST
+                             && r->headers_out.status == NGX_HTTP_OK);
 
-            n++;
+            } else {
+                n++;
+            }
         }
+    }
+
+    if (ctx->post) {
+        ngx_http_rcache_token(ctx->zone, ctx->token_data);
     }
 
     ngx_http_rcache_count(ctx, RCACHE_COUNT_INVALIDATED_ALL, 1);
@@ -94,14 +108,13 @@ ngx_http_rcache_invalidate(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
         ctx->post = 0;
     }
-
-    return ctx->reason;
 }
 
 
 /*
  * X-Accel-Redirect: the upstream has done it, and something else is the
- * response.  By now the request is in another location, as a GET.
+ * response, an error perhaps.  By now the request is in another location, as a
+ * GET.
  */
 
 void
@@ -126,7 +139,7 @@ ngx_http_rcache_invalidate_redirected(ngx_http_request_t *r,
     loc_conf = r->loc_conf;
     r->loc_conf = ctx->loc_conf;
 
-    (void) ngx_http_rcache_invalidate(r, ctx);
+    ngx_http_rcache_invalidate_all(r, ctx);
 
     r->loc_conf = loc_conf;
 }
@@ -141,15 +154,21 @@ rcache_reason_e
 ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
     ngx_uint_t n)
 {
+    ngx_str_t        token;
     ngx_uint_t       i;
     rcache_reason_e  reason, failed;
 
     failed = RCACHE_REASON_NONE;
 
+    token.data = ctx->token_data;
+    token.len = NGX_HTTP_RCACHE_TOKEN;
+
     /* they may be on several servers, of which one is down */
 
     for (i = 0; i < n; i++) {
-        reason = ngx_http_rcache_unlink_key(ctx, &keys[i]);
+        reason = ngx_http_rcache_unlink_key(ctx, &keys[i],
+                                            (ctx->post && i == 0) ? &token
+                                                                  : NULL);
 
         if (reason != RCACHE_REASON_NONE) {
             failed = reason;
@@ -165,7 +184,8 @@ ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
 
 
 static rcache_reason_e
-ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
+ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key,
+    ngx_str_t *token)
 {
     u_char                *p;
     ngx_str_t              lock;
@@ -190,7 +210,8 @@ ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key)
     ngx_http_rcache_flight_void(ctx->zone, &lock);
     ngx_http_rcache_count_void(ctx->zone, key);
 
-    if (ngx_http_rcache_void_command(op, key, &lock, NGX_HTTP_RCACHE_VOID)
+    if (ngx_http_rcache_void_command(op, key, &lock, NGX_HTTP_RCACHE_VOID,
+                                     token)
         != NGX_OK)
     {
         ngx_http_rcache_op_free(op);

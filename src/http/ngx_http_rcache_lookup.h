@@ -34,10 +34,11 @@ ngx_int_t ngx_http_rcache_slice_handler(ngx_http_request_t *r);
 /*
  * An internal redirect has taken the request, and its ctx, away from a fill
  * whose response never came: what the content handler was shown is not for
- * the next one.
+ * the next one.  The ctx is returned if it waits for something in Redis, which
+ * the end of the response then has to do; or NULL.
  */
 
-void ngx_http_rcache_redirected(ngx_http_request_t *r);
+ngx_http_rcache_ctx_t *ngx_http_rcache_redirected(ngx_http_request_t *r);
 
 /* the ctx of the request, also if a redirect has taken it away; or NULL */
 

@@ -184,8 +184,8 @@ ngx_http_rcache_purge_key(ngx_http_rcache_zone_t *zone,
     ngx_http_rcache_flight_void(zone, &lock);
     ngx_http_rcache_near_key_void(zone, key);
 
-    if (ngx_http_rcache_void_command(op, key, &lock,
-                                     NGX_HTTP_RCACHE_VOID)
+    if (ngx_http_rcache_void_command(op, key, &lock, NGX_HTTP_RCACHE_VOID,
+                                     NULL)
         != NGX_OK)
     {
         ngx_http_rcache_op_free(op);
@@ -241,6 +241,7 @@ ngx_http_rcache_purge_op(ngx_http_rcache_zone_t *zone,
     op->handler = handler;
     op->data = purge;
     op->max_reply = 1024;
+    op->must = 1;
 
     if (ngx_http_rcache_zone_submit(zone, op) != RCACHE_REASON_NONE) {
         return NGX_DECLINED;

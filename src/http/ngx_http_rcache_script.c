@@ -17,6 +17,9 @@
  * ":0", where it stays for the rest of its time: the lock may be gone again,
  * and nothing stored, before those who began earlier are done.
  *
+ * The response to an unsafe request may be what is to be stored next.  Its
+ * token is under the lock's name and ":p", until the next invalidation.
+ *
  * The end of a fetch is published on the channel of the lock's name: +
  * stored, x given up, or the mark.  "Seen" are bytes 8 to 15 of an entry, its
  * checksum, which tell one version from another.
@@ -112,9 +115,11 @@ static ngx_str_t  ngx_http_rcache_script_leave = ngx_string(
  *
  * A token "*" and a number stores in any case, unless the mark of an
  * invalidation has more than so many milliseconds left: then it came later than
- * the fetch began.  Without a token, or if the lock expired and nobody took
- * it, what was seen must still be there.  If nothing was, then it must not have
- * been invalidated, either.  0: it is not stored.
+ * the fetch began.  Nor does it write a marker again that was seen and is gone,
+ * for all old variants would be back.  A token "*" and a token stores if the
+ * last invalidation was its own.  Without a token, or if the lock expired and
+ * nobody took it, what was seen must still be there.  If nothing was, then it
+ * must not have been invalidated, either.  0: it is not stored.
  *
  * The last KEYS may be segments of the body; then ARGV goes on with how many,
  * and their TTL.  -1: one of them is gone.  If the entry that was there has
@@ -129,8 +134,17 @@ static ngx_str_t  ngx_http_rcache_script_store = ngx_string(
     "local s=#KEYS-(ARGV[9] or 0) "
     "local m=s>2 and KEYS[3] "
     "if ARGV[1]:byte()==42 then "
-      "local t=redis.call('PTTL',KEYS[2]..(l=='0' and '' or ':0')) "
-      "if t>0 and t>tonumber(ARGV[1]:sub(2)) then return 0 end "
+      "local p=ARGV[1]:sub(2) "
+      "if #p==24 then "
+        "if redis.call('GET',KEYS[2]..':p')~=p then return 0 end "
+      "else "
+        "local t=redis.call('PTTL',KEYS[2]..(l=='0' and '' or ':0')) "
+        "if t>0 and t>tonumber(p) then return 0 end "
+      "end "
+      "if m and ARGV[6]~='' "
+         "and redis.call('GETRANGE',m,64,67)~=ARGV[6] then "
+        "return 0 "
+      "end "
       "if l=='0' then l=nil end "
     "else "
       "if l and l~=ARGV[1] or (not l or l=='-') "
@@ -187,14 +201,17 @@ static ngx_str_t  ngx_http_rcache_script_move = ngx_string(
 
 
 /*
- * KEYS: entry, lock.  ARGV: the time in ms that the lock is void.  If the
- * entry has segments, the answer is the beginning of it.
+ * KEYS: entry, lock.  ARGV: the time in ms that the lock is void, and the token
+ * of who may store all the same, or nothing.  If the entry has segments, the
+ * answer is the beginning of it.
  */
 
 static ngx_str_t  ngx_http_rcache_script_void = ngx_string(
     NGX_HTTP_RCACHE_SCRIPT_OLD
-    "redis.call('UNLINK',KEYS[1]) "
+    "local p=KEYS[2]..':p' "
+    "redis.call('UNLINK',KEYS[1],p) "
     "redis.call('SET',KEYS[2],'0','PX',ARGV[1]) "
+    "if ARGV[2]~='' then redis.call('SET',p,ARGV[2],'PX',ARGV[1]) end "
     "redis.pcall('PUBLISH',KEYS[2],'x') "
     "return o or 1"
 );
@@ -479,10 +496,10 @@ ngx_http_rcache_stage_command(ngx_http_rcache_op_t *op,
 
 ngx_int_t
 ngx_http_rcache_void_command(ngx_http_rcache_op_t *op, ngx_str_t *key,
-    ngx_str_t *lock, ngx_msec_t time)
+    ngx_str_t *lock, ngx_msec_t time, ngx_str_t *token)
 {
     u_char     buf[NGX_INT_T_LEN];
-    ngx_str_t  argv[6];
+    ngx_str_t  argv[7];
 
     ngx_str_set(&argv[0], "EVAL");
     argv[1] = ngx_http_rcache_script_void;
@@ -492,5 +509,12 @@ ngx_http_rcache_void_command(ngx_http_rcache_op_t *op, ngx_str_t *key,
     argv[5].data = buf;
     argv[5].len = ngx_sprintf(buf, "%M", time) - buf;
 
-    return ngx_http_rcache_op_command(op, argv, 6, NULL);
+    if (token) {
+        argv[6] = *token;
+
+    } else {
+        ngx_str_null(&argv[6]);
+    }
+
+    return ngx_http_rcache_op_command(op, argv, 7, NULL);
 }

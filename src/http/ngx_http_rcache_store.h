@@ -97,9 +97,10 @@ struct ngx_http_rcache_write_s {
 /*
  * ngx_http_rcache_write.c: commands that change something.  ctx is told when
  * all of them have been answered, by ngx_http_rcache_release(), unless it says
- * before that it does not wait (forget).  base: if what the command replaces
- * has segments, the answer is the beginning of it, and their keys begin like
- * that.  purge: a record of n strings, see ngx_http_rcache_purge_start().
+ * before that it does not wait (forget), or that another one does (pass).
+ * base: if what the command replaces has segments, the answer is the beginning
+ * of it, and their keys begin like that.  purge: a record of n strings, see
+ * ngx_http_rcache_purge_start().
  */
 
 rcache_reason_e ngx_http_rcache_write(ngx_http_rcache_zone_t *zone,
@@ -107,6 +108,8 @@ rcache_reason_e ngx_http_rcache_write(ngx_http_rcache_zone_t *zone,
 void ngx_http_rcache_write_purge(ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs,
     ngx_uint_t n);
 void ngx_http_rcache_write_forget(ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_write_pass(ngx_http_rcache_ctx_t *from,
+    ngx_http_rcache_ctx_t *to);
 
 /*
  * Stores an entry under its own key, with its marker if it is a variant; the
@@ -148,13 +151,14 @@ void ngx_http_rcache_held_against(ngx_http_request_t *r,
 
 /*
  * ngx_http_rcache_invalidate.c.  unlink: removes at most three keys, before
- * anything else is said.  invalidate: an unsafe request has succeeded;
+ * anything else is said; if ctx->post is set, then who has ctx->token_data may
+ * store under the first.  invalidate: an unsafe request has succeeded;
  * redirected: it has been taken elsewhere, perhaps by its upstream.
  */
 
 rcache_reason_e ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx,
     ngx_str_t *keys, ngx_uint_t n);
-rcache_reason_e ngx_http_rcache_invalidate(ngx_http_request_t *r,
+void ngx_http_rcache_invalidate(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 void ngx_http_rcache_invalidate_redirected(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
@@ -162,7 +166,8 @@ void ngx_http_rcache_invalidate_redirected(ngx_http_request_t *r,
 
 /*
  * ngx_http_rcache_script.c: commands on a lock, see there; NGX_OK, NGX_ERROR.
- * Times are in milliseconds.
+ * Times are in milliseconds.  void: token is that of who may store after it;
+ * NULL: nobody.
  */
 
 typedef struct {
@@ -200,7 +205,7 @@ ngx_int_t ngx_http_rcache_store_command(ngx_http_rcache_op_t *op,
 ngx_int_t ngx_http_rcache_stage_command(ngx_http_rcache_op_t *op,
     ngx_http_rcache_store_t *store);
 ngx_int_t ngx_http_rcache_void_command(ngx_http_rcache_op_t *op,
-    ngx_str_t *key, ngx_str_t *lock, ngx_msec_t time);
+    ngx_str_t *key, ngx_str_t *lock, ngx_msec_t time, ngx_str_t *token);
 
 
 #endif /* _NGX_HTTP_RCACHE_STORE_H_INCLUDED_ */

@@ -190,6 +190,21 @@ ngx_http_rcache_write_forget(ngx_http_rcache_ctx_t *ctx)
 
 
 void
+ngx_http_rcache_write_pass(ngx_http_rcache_ctx_t *from,
+    ngx_http_rcache_ctx_t *to)
+{
+    ngx_http_rcache_write_t  *write;
+
+    while (from->write) {
+        write = from->write;
+        from->write = write->next;
+
+        ngx_http_rcache_write_wait(write, to);
+    }
+}
+
+
+void
 ngx_http_rcache_write_purge(ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs,
     ngx_uint_t n)
 {
@@ -457,9 +472,9 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_op_t *op, rcache_entry_t *entry,
     ngx_http_rcache_store_t *store, ngx_http_rcache_op_t *stage)
 {
-    ngx_uint_t                   known;
+    u_char                      *p;
+    ngx_uint_t                   any, known;
     ngx_msec_t                   age;
-    ngx_msec_int_t               left;
     ngx_http_rcache_loc_conf_t  *rlcf;
 
     rlcf = ngx_http_get_module_loc_conf(ctx->request,
@@ -468,11 +483,13 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
     store->key = entry->vary.len ? ctx->variant_key : ctx->redis_key;
     store->token = ctx->token;
 
+    any = (store->token.len == 1 && store->token.data[0] == '*');
+
     if (entry->vary.len == 0
         && store->offset == 0
         && store->segments == NULL
-        && store->token.len == 1
-        && store->token.data[0] == '*'
+        && any
+        && !ctx->post
         && !rlcf->lock)
     {
         return ngx_http_rcache_write_plain(op, store);
@@ -486,21 +503,27 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
 
     age = ngx_current_msec - ctx->began;
 
-    if (store->token.len == 1 && store->token.data[0] == '*') {
-
-        /* the response to a POST is newer than what it has made void */
-
-        left = ctx->post ? NGX_HTTP_RCACHE_VOID
-                         : NGX_HTTP_RCACHE_VOID - (ngx_msec_int_t) age;
-
-        store->token.data = ngx_pnalloc(op->pool, 1 + NGX_INT_T_LEN);
-        if (store->token.data == NULL) {
+    if (any) {
+        p = ngx_pnalloc(op->pool, 1 + NGX_HTTP_RCACHE_TOKEN);
+        if (p == NULL) {
             return NGX_ERROR;
         }
 
-        store->token.len = ngx_sprintf(store->token.data, "*%i",
-                                       (ngx_int_t) left)
-                           - store->token.data;
+        store->token.data = p;
+        *p++ = '*';
+
+        if (ctx->post) {
+
+            /* it is newer than what it has made void itself */
+
+            p = ngx_cpymem(p, ctx->token_data, NGX_HTTP_RCACHE_TOKEN);
+
+        } else {
+            p = ngx_sprintf(p, "%i",
+                            NGX_HTTP_RCACHE_VOID - (ngx_msec_int_t) age);
+        }
+
+        store->token.len = p - store->token.data;
     }
 
     /* was it this key that was looked up last? */
@@ -512,7 +535,10 @@ ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
                  && ctx->marker->generation == entry->generation);
 
         store->marker_key = ctx->redis_key;
-        store->seen_generation = ctx->seen_generation;
+
+        if (known || !any) {
+            store->seen_generation = ctx->seen_generation;
+        }
 
         if (ngx_http_rcache_write_marker(ctx, op, entry, store) != NGX_OK) {
             return NGX_ERROR;
