@@ -251,7 +251,8 @@ for my $say ('must-revalidate', 'proxy-revalidate', 's-maxage=100') {
 }
 
 $uri = '/strict/' . ++$n;
-$r = fill($uri, "Cache-Control: must-revalidate|$stale{plain}");
+$r = $nginx->get($uri, 'X-Say' => "Cache-Control: must-revalidate|"
+                                  . $stale{plain});
 is($r->verdict, 'MISS stale', 'one that is stale when it comes is of no use');
 
 $uri = '/validate/' . ++$n;
@@ -347,5 +348,11 @@ $t->done();
 sub fill {
     my ($where, $say, @headers) = @_;
 
-    return $nginx->get($where, 'X-Say' => $say, @headers);
+    my $filled = $nginx->get($where, 'X-Say' => $say, @headers);
+
+    # not every request that follows would wait for it
+
+    $redis->wait_key("api:{http://localhost$where}");
+
+    return $filled;
 }

@@ -95,7 +95,13 @@ $nginx->tolerate(qr/unusable entry/);
 
 sub key { return "api:{http://localhost$_[0]}" }
 
-sub entry { return RCache::Entry->read($redis, key($_[0])) }
+# once its segments are there, it is, too
+
+sub entry {
+    $redis->wait_key(key($_[0]));
+
+    return RCache::Entry->read($redis, key($_[0]));
+}
 
 sub segments { my @keys = $redis->keys(key($_[0]) . ':s:*'); return @keys }
 

@@ -200,6 +200,7 @@ for my $time (1, 2) {
 $nginx->settle();
 is($redis->exists('api:{http://localhost/off/length}'), 0, 'nothing is there');
 is($nginx->get('/off/length')->verdict, 'MISS -', 'GET is a miss, and fills');
+$redis->wait_key('api:{http://localhost/off/length}');
 is($nginx->head('/off/length')->verdict, 'HIT -', 'HEAD is served from it');
 
 # however the fetch fails, and whatever takes its place

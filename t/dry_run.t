@@ -122,6 +122,7 @@ for my $n (1, 2) {
     is($r->status, 200, 'an answer');
     is($r->verdict, 'BYPASS dry_run', 'which is not from the cache');
     is(length $r->body, 50_000, 'the whole of it');
+    $redis->wait_key('api:{/a}:d');
 }
 
 is($origin->count('/a'), 2, 'the origin made each');
@@ -208,6 +209,7 @@ for my $case (
 
     my $before = RCache::Status->label('all', $nginx);
     $nginx->request($method, "/part-$name", headers => \@headers);
+    $redis->wait_key("api:{/part-$name}:d");
     $nginx->get("/part-$name");
     my $after = settled('all', $before, 2);
 
@@ -224,14 +226,18 @@ for my $case (
 
 my @vary = (body => 'v', say => 'Cache-Control: max-age=600|Vary: X-Lang');
 my $before = RCache::Status->label('all', $nginx);
-get('/vary', @vary, 'X-Lang' => $_) for qw(en de en de fr);
+my %lang;
+for my $lang (qw(en de en de fr)) {
+    get('/vary', @vary, 'X-Lang' => $lang);
+    $lang{$lang} = 1;
+    wait_for { keys %lang == variants() };
+}
 my $after = settled('all', $before, 5);
 is($after->{dry_run_requests}{miss} - $before->{dry_run_requests}{miss}, 3,
    'three variants are fetched');
 is($after->{dry_run_requests}{hit} - $before->{dry_run_requests}{hit}, 2,
    'and two of them hit');
-is(scalar(grep { m[^api:\{/vary\}:d:v:[0-9a-f]{32}$] } $redis->keys()), 3,
-   'they have fingerprints');
+is(variants(), 3, 'they have fingerprints');
 ok($redis->exists('api:{/vary}:d'), 'and a marker');
 ok(!$redis->exists('api:{/vary}'), 'of their own');
 
@@ -271,9 +277,10 @@ is($after->{not_stored}{truncated} - ($before->{not_stored}{truncated} || 0),
 
 my @auth = (Authorization => 'Basic eDp5');
 $before = RCache::Status->label('all', $nginx);
-get('/auth', body => 'a', say => 'Cache-Control: max-age=600');
+leaves('/auth', body => 'a', say => 'Cache-Control: max-age=600');
 get('/auth', body => 'a', say => 'Cache-Control: max-age=600', @auth);
-get('/shared', body => 'a', say => 'Cache-Control: public, max-age=600', @auth);
+leaves('/shared', body => 'a', say => 'Cache-Control: public, max-age=600',
+       @auth);
 get('/shared', body => 'a', say => 'Cache-Control: public, max-age=600', @auth);
 $after = settled('all', $before, 4);
 is($after->{not_stored}{authorization}
@@ -286,7 +293,7 @@ is($after->{dry_run_requests}{hit} - $before->{dry_run_requests}{hit}, 1,
 
 # a user's own: the response is not marked
 
-get('/user/a', say => 'Cache-Control: private, max-age=600', 'X-User' => 1);
+leaves('/user/a', say => 'Cache-Control: private, max-age=600', 'X-User' => 1);
 $r = get('/user/a', say => 'Cache-Control: private, max-age=600',
          'X-User' => 1);
 is($r->header('Cache-Control'), 'private, max-age=600', 'as the origin says');
@@ -330,7 +337,9 @@ predicted('swr', { miss => 1, stale => 1 }, 'the response says so itself');
 
 # min_uses, bypass
 
-get('/uses/a', say => 'Cache-Control: max-age=600') for 1 .. 4;
+get('/uses/a', say => 'Cache-Control: max-age=600') for 1, 2;
+$redis->wait_key('api:{/uses/a}:d');
+get('/uses/a', say => 'Cache-Control: max-age=600') for 3, 4;
 predicted('uses', { miss => 2, hit => 2 }, 'asked for often enough');
 
 get('/skip/a?bypass=1', say => 'Cache-Control: max-age=600');
@@ -462,6 +471,26 @@ sub settled {
     };
 
     return $label;
+}
+
+
+# One whose fingerprint is there before the next one asks.
+
+sub leaves {
+    my (@request) = @_;
+
+    my @before = $redis->keys();
+    get(@request);
+    wait_for { my @now = $redis->keys(); @now > @before };
+
+    return;
+}
+
+
+# How many fingerprints there are of what /vary gives.
+
+sub variants {
+    return scalar grep { m[^api:\{/vary\}:d:v:[0-9a-f]{32}$] } $redis->keys();
 }
 
 

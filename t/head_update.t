@@ -41,6 +41,7 @@ my @ask = ('Cache-Control' => 'no-cache');
 
 my $r = $nginx->get('/same');
 is($r->verdict, 'MISS -', 'stored');
+$redis->wait_key('api:{http://localhost/same}');
 
 $r = $nginx->request('HEAD', '/same', headers => \@ask);
 is($r->status, 200, 'HEAD reaches the origin');
@@ -55,7 +56,7 @@ is($r->body, 'a body', 'and its body');
 # it does not
 
 $nginx->get('/other');
-ok($redis->get('api:{http://localhost/other}'), 'stored');
+ok($redis->wait_key('api:{http://localhost/other}'), 'stored');
 
 $nginx->request('HEAD', '/other', headers => \@ask);
 ok(wait_for { !defined $redis->get('api:{http://localhost/other}') },

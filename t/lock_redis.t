@@ -181,6 +181,7 @@ $origin->say('/lost/silent-2');
 is($waiter->answer()->body, "answer 2\n$body", 'and has its answer');
 $origin->say('/lost/silent-1');
 is($leader->answer()->body, "answer 1\n$body", 'as has the first');
+$redis->wait_key('long:{/lost/silent}');
 like(RCache::Entry->read($redis, 'long:{/lost/silent}')->{body},
      qr/^answer 2\n/, 'which does not overwrite what is newer');
 calm($redis, '/lost/silent', 'long');

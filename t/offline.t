@@ -167,6 +167,7 @@ is($nginx->get('/stale', @off)->verdict, 'HIT -', 'that was stored');
 
 $r = $nginx->get('/unknown');
 is($r->verdict, 'MISS -', 'what was not there is fetched');
+$redis->wait_key('api:{/unknown}');
 is($nginx->get('/unknown', @off)->verdict, 'HIT -', 'and served, offline');
 
 # Redis is gone

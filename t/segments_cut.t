@@ -337,6 +337,7 @@ sub ids {
 sub spoil {
     my ($uri, $n, $what) = @_;
 
+    $redis->wait_key(key($uri));
     my ($id) = RCache::Entry->read($redis, key($uri))->{id};
     my $key = key($uri) . ":s:$id";
 

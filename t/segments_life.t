@@ -99,6 +99,7 @@ sub segments { my @keys = $redis->keys(key($_[0]) . ':s:*'); return @keys }
     my $uri = '/behind/refresh';
 
     $nginx[0]->get($uri);
+    $redis->wait_key(key($uri));
     my %old = map { $_ => 1 } segments($uri);
     RCache::Entry->wait_stale($redis, key($uri));
 

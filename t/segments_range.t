@@ -99,6 +99,7 @@ my @cases = (
 );
 
 is($nginx->get('/plain')->verdict, 'MISS -', 'stored');
+$redis->wait_key('api:{http://localhost/plain}');
 
 for my $case (@cases) {
     my ($name, $range, $first, $last) = @$case;
@@ -224,6 +225,7 @@ is($origin->count('/slices/a'), int($size / 65536) + 1,
     my $redis_key = "api:{http://localhost$uri}";
 
     is($nginx->get($uri)->verdict, 'MISS -', 'stored for a second');
+    $redis->wait_key($redis_key);
     my @before = $redis->keys("$redis_key:s:*");
     RCache::Entry->wait_stale($redis, $redis_key);
     $redis->cmd('PEXPIRE', $_, 100_000) for @before;

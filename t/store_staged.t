@@ -52,8 +52,8 @@ stored('/long', 1);
 # one that is there already, and expired; and with variants
 
 is($nginx->get('/brief')->verdict, 'MISS -', 'one that does not live long');
+ok($redis->wait_key('api:{/brief}'), 'it is there');
 $entry = $redis->get('api:{/brief}');
-ok($entry, 'it is there');
 ok(wait_for { $nginx->get('/brief')->verdict eq 'EXPIRED -' }, 'it expires');
 isnt($redis->get('api:{/brief}'), $entry, 'a new one has taken its place');
 is($redis->calls('rename'), 3, 'it was renamed, too');
