@@ -24,7 +24,8 @@ my $conf = <<'CONF';
     redis_proxy_cache_budget  10s;
 
     server {
-        listen  127.0.0.1:%%PORT%%;
+        listen      127.0.0.1:%%PORT%% reuseport;
+        add_header  X-Worker $pid;
 
         location / {
             proxy_pass             http://%%ORIGIN%%;
@@ -47,6 +48,7 @@ for my $size (1, 10_000) {
     my $first = $two->begin('GET', $uri);
     ok(wait_for { $origin->count($uri) }, "$size bytes: a fetch");
     my @with = crowd($uri, 'those who wait for it');
+    ok(heard(), 'and both workers have heard that nothing is there');
 
     $relay->set(2);
     $origin->say($word);
@@ -83,6 +85,18 @@ sub crowd {
 }
 
 
+# Replies come in the order of lookups: who has the last one has all of them.
+
+sub heard {
+    my %worker;
+
+    return wait_for {
+        $worker{ $two->get('/heard')->header('X-Worker') } = 1;
+        return keys %worker == 2;
+    };
+}
+
+
 sub answer {
     my ($conn) = @_;
 
@@ -95,10 +109,10 @@ sub answer {
 sub origin {
     my ($req, $reply) = @_;
 
-    my ($word, $size) = $req->query =~ /^(size-(\d+))/;
+    my ($word, $size) = ($req->query // '') =~ /^(size-(\d+))/;
 
-    $reply->wait_word($word) if $req->method eq 'GET';
+    $reply->wait_word($word) if $word && $req->method eq 'GET';
 
     return $reply->send(200, [ 'Cache-Control' => 'max-age=60' ],
-                        'answer ' . $req->n . 'x' x $size);
+                        'answer ' . $req->n . 'x' x ($size // 1));
 }

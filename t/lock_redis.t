@@ -143,6 +143,30 @@ cmp_ok($origin->count('/restarted'), '<=', 1 + 8, 'Redis is restarted: one '
        . 'fetch more for each worker at most');
 $leader->answer();
 back();
+
+# killed in the middle, and the workers know it when the response comes: it
+# cannot be sent to Redis, but those who wait have it
+
+$leader = start(0, '/gone');
+ok(wait_for { $origin->count('/gone') == 1 }, 'one leads');
+$crowd = $t->crowd(ports => [ $ports[0] ], clients => 40, uri => '/gone',
+                   processes => 1)->go();
+ok($origin->stays('/gone', 1, 0.3), '40 wait, at both workers');
+$redis->stop();
+$origin->say(map { "/notice-$_" } 1 .. 500);
+my %down;
+ok(wait_for {
+    my $r = $nginx[0]->get('/notice');
+    $down{ $r->header('X-Worker') } = 1
+        if ($r->header('X-Reason') // '') eq 'redis_down';
+    return keys %down == 2;
+}, 'both workers know that Redis is gone');
+$origin->say(map { "/gone-$_" } 1 .. 100);
+whole('/gone', 40, $length, $crowd->answers());
+is($leader->answer()->status, 200, 'the leader as well');
+is($origin->count('/gone'), 1, 'of one fetch');
+$redis->start();
+back();
 calm($redis, '/restarted');
 
 # the lock is evicted, or all is flushed: another instance may lead, and who

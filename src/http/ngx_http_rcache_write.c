@@ -432,16 +432,16 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
 
     flight = ngx_http_rcache_flight_store(ctx);
 
+    if (flight) {
+        ngx_http_rcache_flight_storing(flight, write);
+    }
+
     if (reason != RCACHE_REASON_NONE) {
         ngx_http_rcache_write_failed(write, op, flight);
         return reason;
     }
 
     ngx_http_rcache_count_expect(write, ctx, &store.key, ttl);
-
-    if (flight) {
-        ngx_http_rcache_flight_storing(flight, write);
-    }
 
     if (!ngx_http_rcache_write_guarded(ctx, entry)) {
         ngx_http_rcache_write_wait(write, ctx);
