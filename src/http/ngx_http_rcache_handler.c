@@ -89,7 +89,7 @@ ngx_http_rcache_lookup_handler(ngx_http_request_t *r)
     ctx->zone = zone;
 
     if (before) {
-        ngx_http_rcache_write_pass(before, ctx);
+        ngx_http_rcache_hold_pass(before, ctx);
     }
 
     ngx_http_rcache_trace(r);
@@ -310,7 +310,7 @@ ngx_http_rcache_cleanup(void *data)
         ngx_del_timer(&ctx->timer);
     }
 
-    ngx_http_rcache_write_forget(ctx);
+    ngx_http_rcache_hold_forget(ctx);
 
     if (ctx->dry) {
         ngx_http_rcache_dry_leave(ctx);

@@ -143,6 +143,71 @@ ngx_http_rcache_hold_start(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 }
 
 
+void
+ngx_http_rcache_hold_add(ngx_http_rcache_write_t *write,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    write->ctx = ctx;
+    write->next = ctx->write;
+
+    ctx->write = write;
+}
+
+
+/* they may be on several servers: all of them count */
+
+void
+ngx_http_rcache_hold_done(ngx_http_rcache_write_t *write)
+{
+    ngx_http_rcache_ctx_t    *ctx;
+    ngx_http_rcache_write_t  **p;
+
+    ctx = write->ctx;
+
+    if (ctx == NULL) {
+        return;
+    }
+
+    write->ctx = NULL;
+
+    for (p = &ctx->write; *p; p = &(*p)->next) {
+
+        if (*p == write) {
+            *p = write->next;
+            break;
+        }
+    }
+
+    if (ctx->write == NULL) {
+        ngx_http_rcache_release(ctx);
+    }
+}
+
+
+void
+ngx_http_rcache_hold_forget(ngx_http_rcache_ctx_t *ctx)
+{
+    for ( /* void */ ; ctx->write; ctx->write = ctx->write->next) {
+        ctx->write->ctx = NULL;
+    }
+}
+
+
+void
+ngx_http_rcache_hold_pass(ngx_http_rcache_ctx_t *from,
+    ngx_http_rcache_ctx_t *to)
+{
+    ngx_http_rcache_write_t  *write;
+
+    while (from->write) {
+        write = from->write;
+        from->write = write->next;
+
+        ngx_http_rcache_hold_add(write, to);
+    }
+}
+
+
 static void
 ngx_http_rcache_hold_timeout(ngx_event_t *ev)
 {
@@ -162,7 +227,7 @@ ngx_http_rcache_release(ngx_http_rcache_ctx_t *ctx)
     r = ctx->request;
     c = r->connection;
 
-    ngx_http_rcache_write_forget(ctx);
+    ngx_http_rcache_hold_forget(ctx);
 
     if (ctx->state != NGX_HTTP_RCACHE_HOLD) {
         return;

@@ -95,21 +95,16 @@ struct ngx_http_rcache_write_s {
 
 
 /*
- * ngx_http_rcache_write.c: commands that change something.  ctx is told when
- * all of them have been answered, by ngx_http_rcache_release(), unless it says
- * before that it does not wait (forget), or that another one does (pass).
- * base: if what the command replaces has segments, the answer is the beginning
- * of it, and their keys begin like that.  purge: a record of n strings, see
- * ngx_http_rcache_purge_start().
+ * ngx_http_rcache_write.c: commands that change something, and that ctx waits
+ * for, see ngx_http_rcache_hold.c.  base: if what the command replaces has
+ * segments, the answer is the beginning of it, and their keys begin like that.
+ * purge: a record of n strings, see ngx_http_rcache_purge_start().
  */
 
 rcache_reason_e ngx_http_rcache_write(ngx_http_rcache_zone_t *zone,
     ngx_http_rcache_op_t *op, ngx_http_rcache_ctx_t *ctx, ngx_str_t *base);
 void ngx_http_rcache_write_purge(ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs,
     ngx_uint_t n);
-void ngx_http_rcache_write_forget(ngx_http_rcache_ctx_t *ctx);
-void ngx_http_rcache_write_pass(ngx_http_rcache_ctx_t *from,
-    ngx_http_rcache_ctx_t *to);
 
 /*
  * Stores an entry under its own key, with its marker if it is a variant; the
@@ -124,8 +119,18 @@ rcache_reason_e ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_op_t *op, rcache_entry_t *entry, ngx_chain_t *payload,
     size_t size, size_t offset, int64_t ttl, ngx_http_rcache_upload_t *upload);
 
-/* ngx_http_rcache_hold.c: store first, then tell */
+/*
+ * ngx_http_rcache_hold.c: store first, then tell.  add: ctx waits for that
+ * write, too, until it is done; with the last of them it is released.  forget:
+ * it waits for none of them; pass: another one does.
+ */
 
+void ngx_http_rcache_hold_add(ngx_http_rcache_write_t *write,
+    ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_hold_done(ngx_http_rcache_write_t *write);
+void ngx_http_rcache_hold_forget(ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_hold_pass(ngx_http_rcache_ctx_t *from,
+    ngx_http_rcache_ctx_t *to);
 ngx_int_t ngx_http_rcache_hold(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in);
 void ngx_http_rcache_hold_header(ngx_http_request_t *r,

@@ -25,11 +25,8 @@ static ngx_http_rcache_write_t *ngx_http_rcache_write_create(
     ngx_http_rcache_zone_t *zone, ngx_http_rcache_op_t *op);
 static void ngx_http_rcache_write_near(ngx_http_rcache_write_t *write,
     ngx_str_t *key);
-static void ngx_http_rcache_write_wait(ngx_http_rcache_write_t *write,
-    ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_write_base(ngx_http_rcache_write_t *write,
     ngx_http_rcache_op_t *op, ngx_str_t *base);
-static void ngx_http_rcache_write_leave(ngx_http_rcache_write_t *write);
 static void ngx_http_rcache_write_purged(void *data, rcache_purge_id_t *id);
 static void ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
@@ -76,7 +73,7 @@ ngx_http_rcache_write(ngx_http_rcache_zone_t *zone, ngx_http_rcache_op_t *op,
     reason = ngx_http_rcache_zone_submit(zone, op);
 
     if (reason == RCACHE_REASON_NONE) {
-        ngx_http_rcache_write_wait(write, ctx);
+        ngx_http_rcache_hold_add(write, ctx);
     }
 
     return reason;
@@ -139,71 +136,6 @@ ngx_http_rcache_write_base(ngx_http_rcache_write_t *write,
 }
 
 
-static void
-ngx_http_rcache_write_wait(ngx_http_rcache_write_t *write,
-    ngx_http_rcache_ctx_t *ctx)
-{
-    write->ctx = ctx;
-    write->next = ctx->write;
-
-    ctx->write = write;
-}
-
-
-/* they may be on several servers: all of them count */
-
-static void
-ngx_http_rcache_write_leave(ngx_http_rcache_write_t *write)
-{
-    ngx_http_rcache_ctx_t    *ctx;
-    ngx_http_rcache_write_t  **p;
-
-    ctx = write->ctx;
-
-    if (ctx == NULL) {
-        return;
-    }
-
-    write->ctx = NULL;
-
-    for (p = &ctx->write; *p; p = &(*p)->next) {
-
-        if (*p == write) {
-            *p = write->next;
-            break;
-        }
-    }
-
-    if (ctx->write == NULL) {
-        ngx_http_rcache_release(ctx);
-    }
-}
-
-
-void
-ngx_http_rcache_write_forget(ngx_http_rcache_ctx_t *ctx)
-{
-    for ( /* void */ ; ctx->write; ctx->write = ctx->write->next) {
-        ctx->write->ctx = NULL;
-    }
-}
-
-
-void
-ngx_http_rcache_write_pass(ngx_http_rcache_ctx_t *from,
-    ngx_http_rcache_ctx_t *to)
-{
-    ngx_http_rcache_write_t  *write;
-
-    while (from->write) {
-        write = from->write;
-        from->write = write->next;
-
-        ngx_http_rcache_write_wait(write, to);
-    }
-}
-
-
 void
 ngx_http_rcache_write_purge(ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs,
     ngx_uint_t n)
@@ -223,7 +155,7 @@ ngx_http_rcache_write_purge(ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs,
         return;
     }
 
-    ngx_http_rcache_write_wait(write, ctx);
+    ngx_http_rcache_hold_add(write, ctx);
 }
 
 
@@ -232,7 +164,7 @@ ngx_http_rcache_write_purged(void *data, rcache_purge_id_t *id)
 {
     (void) id;
 
-    ngx_http_rcache_write_leave(data);
+    ngx_http_rcache_hold_done(data);
     ngx_free(data);
 }
 
@@ -315,7 +247,7 @@ ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
             ctx->reason = refused;
         }
 
-        ngx_http_rcache_write_leave(write);
+        ngx_http_rcache_hold_done(write);
     }
 }
 
@@ -444,7 +376,7 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_count_expect(write, ctx, &store.key, ttl);
 
     if (!ngx_http_rcache_write_guarded(ctx, entry)) {
-        ngx_http_rcache_write_wait(write, ctx);
+        ngx_http_rcache_hold_add(write, ctx);
     }
 
     return RCACHE_REASON_NONE;
