@@ -504,7 +504,7 @@ $origin->say('leave');
 $r = $c->response('GET');
 is($r && $r->body, 'first, last', 'a response ends, and nginx stops');
 kill 'QUIT', $three->running();
-sleep(0.2);
+ok($three->wait_line('gracefully shutting down', 10), 'as it has heard');
 $redis->thaw();
 ok(wait_for { $two->get('/x/slow?leave')->verdict eq 'HIT -' }, 'it is stored');
 is($origin->count('/x/slow?leave'), 1, 'by the one fetch');

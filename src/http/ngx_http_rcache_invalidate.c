@@ -187,13 +187,30 @@ static rcache_reason_e
 ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key,
     ngx_str_t *token)
 {
+    ngx_http_rcache_op_t  *op;
+
+    op = ngx_http_rcache_unlink_op(ctx->zone, key, token);
+    if (op == NULL) {
+        return RCACHE_REASON_NO_MEMORY;
+    }
+
+    ngx_http_rcache_count_void(ctx->zone, key);
+
+    return ngx_http_rcache_write(ctx->zone, op, ctx, key);
+}
+
+
+ngx_http_rcache_op_t *
+ngx_http_rcache_unlink_op(ngx_http_rcache_zone_t *zone, ngx_str_t *key,
+    ngx_str_t *token)
+{
     u_char                *p;
     ngx_str_t              lock;
     ngx_http_rcache_op_t  *op;
 
     op = ngx_http_rcache_op_create(1024 + 3 * key->len, ngx_cycle->log);
     if (op == NULL) {
-        return RCACHE_REASON_NO_MEMORY;
+        return NULL;
     }
 
     lock.len = key->len + sizeof(":l") - 1;
@@ -201,26 +218,25 @@ ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key,
 
     if (lock.data == NULL) {
         ngx_http_rcache_op_free(op);
-        return RCACHE_REASON_NO_MEMORY;
+        return NULL;
     }
 
     p = ngx_cpymem(lock.data, key->data, key->len);
     ngx_memcpy(p, ":l", sizeof(":l") - 1);
 
-    ngx_http_rcache_flight_void(ctx->zone, &lock);
-    ngx_http_rcache_count_void(ctx->zone, key);
+    ngx_http_rcache_flight_void(zone, &lock);
 
     if (ngx_http_rcache_void_command(op, key, &lock, NGX_HTTP_RCACHE_VOID,
                                      token)
         != NGX_OK)
     {
         ngx_http_rcache_op_free(op);
-        return RCACHE_REASON_NO_MEMORY;
+        return NULL;
     }
 
     op->must = 1;
 
-    return ngx_http_rcache_write(ctx->zone, op, ctx, key);
+    return op;
 }
 
 

@@ -13,7 +13,6 @@
  */
 
 
-#include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_count.h"
 #include "ngx_http_rcache_lookup.h"
 #include "ngx_http_rcache_store.h"
@@ -161,36 +160,14 @@ static ngx_int_t
 ngx_http_rcache_purge_key(ngx_http_rcache_zone_t *zone,
     ngx_http_rcache_purge_t *purge, ngx_str_t *key)
 {
-    u_char                *p;
-    ngx_str_t              lock;
     ngx_http_rcache_op_t  *op;
 
-    op = ngx_http_rcache_op_create(1024 + 3 * key->len, ngx_cycle->log);
+    op = ngx_http_rcache_unlink_op(zone, key, NULL);
     if (op == NULL) {
         return NGX_ERROR;
     }
 
-    lock.len = key->len + sizeof(":l") - 1;
-    lock.data = ngx_pnalloc(op->pool, lock.len);
-
-    if (lock.data == NULL) {
-        ngx_http_rcache_op_free(op);
-        return NGX_ERROR;
-    }
-
-    p = ngx_cpymem(lock.data, key->data, key->len);
-    ngx_memcpy(p, ":l", sizeof(":l") - 1);
-
-    ngx_http_rcache_flight_void(zone, &lock);
     ngx_http_rcache_near_key_void(zone, key);
-
-    if (ngx_http_rcache_void_command(op, key, &lock, NGX_HTTP_RCACHE_VOID,
-                                     NULL)
-        != NGX_OK)
-    {
-        ngx_http_rcache_op_free(op);
-        return NGX_ERROR;
-    }
 
     return ngx_http_rcache_purge_op(zone, purge, op,
                                     ngx_http_rcache_purge_op_handler);

@@ -157,12 +157,16 @@ void ngx_http_rcache_held_against(ngx_http_request_t *r,
 /*
  * ngx_http_rcache_invalidate.c.  unlink: removes at most three keys, before
  * anything else is said; if ctx->post is set, then who has ctx->token_data may
- * store under the first.  invalidate: an unsafe request has succeeded;
+ * store under the first; unlink_op: the operation that does it for one of them,
+ * and what this instance fetches for it is void; NULL: out of memory.
+ * invalidate: an unsafe request has succeeded;
  * redirected: it has been taken elsewhere, perhaps by its upstream.
  */
 
 rcache_reason_e ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx,
     ngx_str_t *keys, ngx_uint_t n);
+ngx_http_rcache_op_t *ngx_http_rcache_unlink_op(
+    ngx_http_rcache_zone_t *zone, ngx_str_t *key, ngx_str_t *token);
 void ngx_http_rcache_invalidate(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 void ngx_http_rcache_invalidate_redirected(ngx_http_request_t *r,
