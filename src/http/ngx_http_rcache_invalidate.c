@@ -24,7 +24,7 @@
 
 static void ngx_http_rcache_invalidate_all(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
-static rcache_reason_e ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx,
+static void ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx,
     ngx_str_t *key, ngx_str_t *token);
 static ngx_int_t ngx_http_rcache_invalidate_uri(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, char *name, ngx_str_t *redis_key);
@@ -97,7 +97,7 @@ ngx_http_rcache_invalidate_all(ngx_http_request_t *r,
 
     ngx_http_rcache_count(ctx, RCACHE_COUNT_INVALIDATED_ALL, 1);
 
-    (void) ngx_http_rcache_unlink(ctx, keys, n);
+    ngx_http_rcache_unlink(ctx, keys, n);
 
     if (ctx->dry) {
 
@@ -150,15 +150,12 @@ ngx_http_rcache_invalidate_redirected(ngx_http_request_t *r,
  * nobody who comes from now on waits for it.
  */
 
-rcache_reason_e
+void
 ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
     ngx_uint_t n)
 {
-    ngx_str_t        token;
-    ngx_uint_t       i;
-    rcache_reason_e  reason, failed;
-
-    failed = RCACHE_REASON_NONE;
+    ngx_str_t   token;
+    ngx_uint_t  i;
 
     token.data = ctx->token_data;
     token.len = NGX_HTTP_RCACHE_TOKEN;
@@ -166,24 +163,17 @@ ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
     /* they may be on several servers, of which one is down */
 
     for (i = 0; i < n; i++) {
-        reason = ngx_http_rcache_unlink_key(ctx, &keys[i],
-                                            (ctx->post && i == 0) ? &token
-                                                                  : NULL);
-
-        if (reason != RCACHE_REASON_NONE) {
-            failed = reason;
-        }
+        ngx_http_rcache_unlink_key(ctx, &keys[i],
+                                   (ctx->post && i == 0) ? &token : NULL);
     }
 
     /* a 204, or an answer to HEAD, has no end that could be held */
 
     ngx_http_rcache_redis_flush(ctx->zone->redis, NGX_HTTP_RCACHE_LANE_STORE);
-
-    return failed;
 }
 
 
-static rcache_reason_e
+static void
 ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key,
     ngx_str_t *token)
 {
@@ -191,12 +181,12 @@ ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key,
 
     op = ngx_http_rcache_unlink_op(ctx->zone, key, token);
     if (op == NULL) {
-        return RCACHE_REASON_NO_MEMORY;
+        return;
     }
 
     ngx_http_rcache_count_void(ctx->zone, key);
 
-    return ngx_http_rcache_write(ctx->zone, op, ctx, key);
+    (void) ngx_http_rcache_write(ctx->zone, op, ctx, key);
 }
 
 

@@ -82,7 +82,7 @@ ngx_http_rcache_held_against(ngx_http_request_t *r,
     {
         key = ctx->entry.vary.len ? &ctx->variant_key : &ctx->redis_key;
 
-        (void) ngx_http_rcache_unlink(ctx, key, 1);
+        ngx_http_rcache_unlink(ctx, key, 1);
 
         return;
     }

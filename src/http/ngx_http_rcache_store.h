@@ -163,8 +163,8 @@ void ngx_http_rcache_held_against(ngx_http_request_t *r,
  * redirected: it has been taken elsewhere, perhaps by its upstream.
  */
 
-rcache_reason_e ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx,
-    ngx_str_t *keys, ngx_uint_t n);
+void ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
+    ngx_uint_t n);
 ngx_http_rcache_op_t *ngx_http_rcache_unlink_op(
     ngx_http_rcache_zone_t *zone, ngx_str_t *key, ngx_str_t *token);
 void ngx_http_rcache_invalidate(ngx_http_request_t *r,
