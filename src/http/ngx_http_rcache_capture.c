@@ -626,6 +626,14 @@ ngx_http_rcache_capture_full(ngx_http_rcache_capture_t *capture)
 }
 
 
+ngx_uint_t
+ngx_http_rcache_capture_guarded(ngx_http_rcache_capture_t *capture,
+    ngx_http_rcache_ctx_t *ctx)
+{
+    return ngx_http_rcache_write_guarded(ctx, capture->entry.generation);
+}
+
+
 rcache_reason_e
 ngx_http_rcache_capture_store(ngx_http_rcache_capture_t *capture,
     ngx_http_rcache_ctx_t *ctx)

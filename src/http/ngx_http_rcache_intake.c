@@ -18,6 +18,8 @@
 
 
 static ngx_uint_t ngx_http_rcache_intake_vain(ngx_http_rcache_ctx_t *ctx);
+static rcache_reason_e ngx_http_rcache_intake_whole(
+    ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_intake_leave(void *data);
 
 
@@ -87,8 +89,10 @@ ngx_int_t
 ngx_http_rcache_capture_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx, ngx_chain_t *in)
 {
-    ngx_uint_t       last;
-    rcache_reason_e  reason;
+    ngx_int_t                   rc;
+    ngx_uint_t                  last, ahead;
+    rcache_reason_e             reason;
+    ngx_http_rcache_capture_t  *capture;
 
     last = ngx_http_rcache_is_last(r, in);
 
@@ -113,24 +117,63 @@ ngx_http_rcache_capture_body(ngx_http_request_t *r,
             return NGX_ERROR;
         }
 
-    } else if (last && r->headers_out.trailers.part.nelts) {
-        ngx_http_rcache_intake_end(ctx, RCACHE_REASON_TRAILERS);
-
-    } else if (last || ngx_http_rcache_capture_complete(ctx->capture)) {
-        reason = ctx->check ? ngx_http_rcache_check_end(ctx->check)
-                            : RCACHE_REASON_NONE;
-
-        if (reason == RCACHE_REASON_NONE) {
-            reason = ngx_http_rcache_capture_store(ctx->capture, ctx);
-            ctx->capture = NULL;
-        }
-
-        ngx_http_rcache_intake_end(ctx, reason);
-
-        last = 1;
+        return ngx_http_rcache_pass_body(r, ctx, in, last);
     }
 
-    return ngx_http_rcache_pass_body(r, ctx, in, last);
+    ahead = (ctx->write == NULL
+             && ngx_http_rcache_capture_guarded(ctx->capture, ctx));
+
+    if (!last
+        && (ahead || !ngx_http_rcache_capture_complete(ctx->capture)))
+    {
+        return ngx_http_rcache_pass_body(r, ctx, in, 0);
+    }
+
+    reason = ngx_http_rcache_intake_whole(ctx);
+
+    if (reason != RCACHE_REASON_NONE) {
+        ngx_http_rcache_intake_end(ctx, reason);
+
+        return ngx_http_rcache_pass_body(r, ctx, in, 1);
+    }
+
+    capture = ctx->capture;
+    ctx->capture = NULL;
+
+    if (ahead) {
+
+        /*
+         * The client does not wait for the store, nor for its being made.  A
+         * filter may send an end of its own, which comes through here again.
+         */
+
+        ctx->state = NGX_HTTP_RCACHE_PASS;
+
+        rc = ngx_http_rcache_pass_body(r, ctx, in, 1);
+
+        ngx_http_rcache_intake_end(ctx,
+                                 ngx_http_rcache_capture_store(capture, ctx));
+        return rc;
+    }
+
+    ngx_http_rcache_intake_end(ctx,
+                               ngx_http_rcache_capture_store(capture, ctx));
+
+    return ngx_http_rcache_pass_body(r, ctx, in, 1);
+}
+
+
+/* all of the body has come: may it be stored? */
+
+static rcache_reason_e
+ngx_http_rcache_intake_whole(ngx_http_rcache_ctx_t *ctx)
+{
+    if (ctx->request->headers_out.trailers.part.nelts) {
+        return RCACHE_REASON_TRAILERS;
+    }
+
+    return ctx->check ? ngx_http_rcache_check_end(ctx->check)
+                      : RCACHE_REASON_NONE;
 }
 
 
@@ -275,19 +318,39 @@ ngx_http_rcache_intake_leave(void *data)
 {
     ngx_http_rcache_ctx_t *ctx = data;
 
-    ngx_connection_t  *c;
+    rcache_reason_e             reason;
+    ngx_connection_t           *c;
+    ngx_http_rcache_capture_t  *capture;
+
+    if (ctx->state != NGX_HTTP_RCACHE_CAPTURE) {
+        return;
+    }
+
+    if (ngx_http_rcache_capture_complete(ctx->capture)) {
+
+        /* it is the client that has not got all of it */
+
+        reason = ngx_http_rcache_intake_whole(ctx);
+
+        if (reason == RCACHE_REASON_NONE) {
+            capture = ctx->capture;
+            ctx->capture = NULL;
+
+            reason = ngx_http_rcache_capture_store(capture, ctx);
+        }
+
+        ngx_http_rcache_intake_end(ctx, reason);
+        return;
+    }
 
     c = ctx->request->connection;
 
-    if (ctx->state == NGX_HTTP_RCACHE_CAPTURE) {
+    if (c->error || c->timedout) {
 
-        if (c->error || c->timedout) {
+        /* it was the client's fault: another one is to fetch */
 
-            /* it was the client's fault: another one is to fetch */
-
-            ngx_http_rcache_flight_quit(ctx);
-        }
-
-        ngx_http_rcache_intake_end(ctx, RCACHE_REASON_TRUNCATED);
+        ngx_http_rcache_flight_quit(ctx);
     }
+
+    ngx_http_rcache_intake_end(ctx, RCACHE_REASON_TRUNCATED);
 }

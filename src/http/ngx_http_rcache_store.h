@@ -60,6 +60,8 @@ ngx_uint_t ngx_http_rcache_capture_begun(ngx_http_rcache_capture_t *capture);
 ngx_uint_t ngx_http_rcache_capture_complete(
     ngx_http_rcache_capture_t *capture);
 ngx_uint_t ngx_http_rcache_capture_full(ngx_http_rcache_capture_t *capture);
+ngx_uint_t ngx_http_rcache_capture_guarded(
+    ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx);
 rcache_reason_e ngx_http_rcache_capture_store(
     ngx_http_rcache_capture_t *capture, ngx_http_rcache_ctx_t *ctx);
 void ngx_http_rcache_capture_known(ngx_http_rcache_capture_t *capture,
@@ -111,13 +113,22 @@ void ngx_http_rcache_write_purge(ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs,
  * payload, of the given size, is in op->pool, and offset is how much of the
  * entry in Redis it replaces, 0 for all.  TTL in milliseconds.  On failure the
  * operation is destroyed.  upload: the body of the entry, or NULL; it is not
- * the caller's any more.  ctx waits for the answer as above, unless nobody is
- * given anything else until then.
+ * the caller's any more.  ctx waits for the answer as above, unless the store
+ * is guarded.
  */
 
 rcache_reason_e ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_op_t *op, rcache_entry_t *entry, ngx_chain_t *payload,
     size_t size, size_t offset, int64_t ttl, ngx_http_rcache_upload_t *upload);
+
+/*
+ * Until Redis has it nobody is given anything else: nothing is there that an
+ * entry of this generation replaces, and who looks meanwhile waits for the
+ * lock.
+ */
+
+ngx_uint_t ngx_http_rcache_write_guarded(ngx_http_rcache_ctx_t *ctx,
+    uint32_t generation);
 
 /*
  * ngx_http_rcache_hold.c: store first, then tell.  add: ctx waits for that

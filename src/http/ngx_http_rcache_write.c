@@ -32,8 +32,6 @@ static void ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
 static void ngx_http_rcache_write_body(ngx_http_rcache_write_t *write,
     ngx_int_t rc, ngx_http_rcache_reply_t *reply);
-static ngx_uint_t ngx_http_rcache_write_guarded(ngx_http_rcache_ctx_t *ctx,
-    rcache_entry_t *entry);
 static ngx_int_t ngx_http_rcache_write_command(ngx_http_rcache_ctx_t *ctx,
     ngx_http_rcache_op_t *op, rcache_entry_t *entry,
     ngx_http_rcache_store_t *store, ngx_http_rcache_op_t *stage);
@@ -375,7 +373,7 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
 
     ngx_http_rcache_count_expect(write, ctx, &store.key, ttl);
 
-    if (!ngx_http_rcache_write_guarded(ctx, entry)) {
+    if (!ngx_http_rcache_write_guarded(ctx, entry->generation)) {
         ngx_http_rcache_hold_add(write, ctx);
     }
 
@@ -383,19 +381,13 @@ ngx_http_rcache_write_entry(ngx_http_rcache_ctx_t *ctx,
 }
 
 
-/*
- * Until Redis has it nobody is given anything else: nothing was there that is
- * replaced, and who looks meanwhile waits for the lock.
- */
-
-static ngx_uint_t
-ngx_http_rcache_write_guarded(ngx_http_rcache_ctx_t *ctx,
-    rcache_entry_t *entry)
+ngx_uint_t
+ngx_http_rcache_write_guarded(ngx_http_rcache_ctx_t *ctx, uint32_t generation)
 {
     return ctx->token.len == NGX_HTTP_RCACHE_TOKEN
            && ctx->seen.len == 0
            && (ctx->marker == NULL
-               || ctx->marker->generation == entry->generation);
+               || ctx->marker->generation == generation);
 }
 
 
