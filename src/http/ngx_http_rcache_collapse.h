@@ -21,6 +21,8 @@ typedef enum {
     NGX_HTTP_RCACHE_TURN_BUSY,     /* another's, and it does not wait */
     NGX_HTTP_RCACHE_TURN_FOUND,    /* nobody's: here is the entry */
     NGX_HTTP_RCACHE_TURN_LOOK,     /* nobody's: it is in Redis */
+    NGX_HTTP_RCACHE_TURN_ALONE,    /* everybody's: it is too long to be shared
+                                      while Redis is away */
     NGX_HTTP_RCACHE_TURN_PASS,     /* everybody's: it cannot be cached */
     NGX_HTTP_RCACHE_TURN_PAUSE     /* nobody's: it failed a moment ago */
 } ngx_http_rcache_turn_e;
@@ -95,7 +97,10 @@ void ngx_http_rcache_flight_moved(ngx_http_rcache_ctx_t *ctx);
 
 ngx_uint_t ngx_http_rcache_flight_awaited(ngx_http_rcache_ctx_t *ctx);
 
-/* it will not be stored, for Redis is gone: all are to find that out */
+/*
+ * It will not be stored, for Redis is gone, and there is no other way to share
+ * it.
+ */
 
 void ngx_http_rcache_flight_lost(ngx_http_rcache_ctx_t *ctx);
 

@@ -41,7 +41,7 @@ static ngx_int_t ngx_http_rcache_wait(ngx_http_request_t *r,
 static ngx_int_t ngx_http_rcache_found(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_again(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
+    ngx_http_rcache_ctx_t *ctx, ngx_uint_t alone);
 static ngx_int_t ngx_http_rcache_go_alone(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_serve(ngx_http_request_t *r,
@@ -322,7 +322,7 @@ ngx_http_rcache_take_turn(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         ngx_http_rcache_purge_recheck(ctx);
 
         if (ctx->stale_use == 0) {
-            return ngx_http_rcache_again(r, ctx);
+            return ngx_http_rcache_again(r, ctx, 0);
         }
 
         return ngx_http_rcache_serve_stale(r, ctx, NGX_HTTP_RCACHE_UPDATING);
@@ -331,7 +331,10 @@ ngx_http_rcache_take_turn(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
         return ngx_http_rcache_found(r, ctx);
 
     case NGX_HTTP_RCACHE_TURN_LOOK:
-        return ngx_http_rcache_again(r, ctx);
+        return ngx_http_rcache_again(r, ctx, 0);
+
+    case NGX_HTTP_RCACHE_TURN_ALONE:
+        return ngx_http_rcache_again(r, ctx, 1);
 
     case NGX_HTTP_RCACHE_TURN_PAUSE:
         ngx_http_rcache_purge_recheck(ctx);
@@ -422,7 +425,7 @@ ngx_http_rcache_found(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         || reason == RCACHE_REASON_PURGED
         || reason == RCACHE_REASON_BLIND)
     {
-        return ngx_http_rcache_again(r, ctx);
+        return ngx_http_rcache_again(r, ctx, 0);
     }
 
     ctx->reason = reason;
@@ -454,8 +457,14 @@ ngx_http_rcache_found(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 }
 
 
+/*
+ * alone: if Redis is still away there is nothing to wait for.  Otherwise one of
+ * those who were told to look leads, and the others have its response.
+ */
+
 static ngx_int_t
-ngx_http_rcache_again(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+ngx_http_rcache_again(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    ngx_uint_t alone)
 {
     rcache_reason_e  reason;
 
@@ -471,7 +480,9 @@ ngx_http_rcache_again(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return NGX_AGAIN;
     }
 
-    ctx->alone = 1;
+    if (alone) {
+        ctx->alone = 1;
+    }
 
     return ngx_http_rcache_decide(r, ctx, reason);
 }

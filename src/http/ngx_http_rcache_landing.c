@@ -144,7 +144,9 @@ ngx_http_rcache_flight_lost(ngx_http_rcache_ctx_t *ctx)
     flight = ngx_http_rcache_flight_store(ctx);
 
     if (flight) {
-        ngx_http_rcache_flight_stored(flight, NGX_ERROR, NULL, NULL, 0);
+        ngx_http_rcache_flight_unlock(flight, 'x', 0);
+        ngx_http_rcache_flight_land(flight, NGX_HTTP_RCACHE_TURN_ALONE, '~',
+                                    0);
     }
 }
 

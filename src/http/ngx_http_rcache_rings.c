@@ -72,6 +72,9 @@ ngx_http_rcache_flight_enter(ngx_http_rcache_flight_t *flight,
     case '!':
         return NGX_HTTP_RCACHE_TURN_PAUSE;
 
+    case '~':
+        return NGX_HTTP_RCACHE_TURN_ALONE;
+
     default:
         return outcome->payload.data ? NGX_HTTP_RCACHE_TURN_FOUND
                                      : NGX_HTTP_RCACHE_TURN_LOOK;

@@ -56,7 +56,8 @@ typedef enum {
 
 
 typedef struct {
-    u_char         mark;     /* '+' stored, '-' uncacheable, '!' paused */
+    u_char         mark;     /* '+' stored, '-' uncacheable, '!' paused,
+                                '~' not to be shared now */
     ngx_str_t      payload;  /* the caller's, to be freed by ngx_free(); data
                                 is NULL if there is none */
     uint64_t       sent;     /* to Redis, see leave() */
