@@ -37,6 +37,8 @@
 #define NGX_HTTP_RCACHE_FOLLOW_KEEP   "31622400000"
 
 
+static ngx_atomic_uint_t ngx_http_rcache_follow_identity(
+    ngx_http_rcache_zone_t *zone);
 static void ngx_http_rcache_follow_timer_handler(ngx_event_t *ev);
 static void ngx_http_rcache_follow_beat(ngx_http_rcache_follow_t *follow);
 static ngx_int_t ngx_http_rcache_follow_ask(ngx_http_rcache_follow_t *follow,
@@ -68,6 +70,14 @@ ngx_http_rcache_follow_init(ngx_cycle_t *cycle, ngx_http_rcache_zone_t *zone)
 
     p = ngx_cpymem(follow->key.data, zone->prefix.data, zone->prefix.len);
     ngx_memcpy(p, "!purges", sizeof("!purges") - 1);
+
+    follow->identity = ngx_http_rcache_follow_identity(zone);
+
+    ngx_shmtx_lock(&follow->pool->mutex);
+
+    ngx_http_rcache_purges_adopt(follow->purges, follow->identity);
+
+    ngx_shmtx_unlock(&follow->pool->mutex);
 
     /* a command that waits is no server that does not answer */
 
@@ -108,6 +118,30 @@ ngx_http_rcache_follow_init(ngx_cycle_t *cycle, ngx_http_rcache_zone_t *zone)
 }
 
 
+/* where the log is, and its name */
+
+static ngx_atomic_uint_t
+ngx_http_rcache_follow_identity(ngx_http_rcache_zone_t *zone)
+{
+    uint64_t                   sum;
+    ngx_uint_t                 i;
+    ngx_http_rcache_server_t  *servers;
+
+    sum = rcache_sum(zone->prefix.data, zone->prefix.len);
+    sum = sum * 31 + rcache_sum(zone->conf.master.data,
+                                zone->conf.master.len);
+    sum = sum * 31 + zone->conf.db;
+
+    servers = zone->conf.servers.elts;
+
+    for (i = 0; i < zone->conf.servers.nelts; i++) {
+        sum = sum * 31 + rcache_sum(servers[i].url.data, servers[i].url.len);
+    }
+
+    return (ngx_atomic_uint_t) sum | 1;
+}
+
+
 static void
 ngx_http_rcache_follow_timer_handler(ngx_event_t *ev)
 {
@@ -118,7 +152,9 @@ ngx_http_rcache_follow_timer_handler(ngx_event_t *ev)
         return;
     }
 
-    if (ngx_http_rcache_purges_lead(follow->purges)) {
+    if (!ngx_http_rcache_follow_moved(follow)
+        && ngx_http_rcache_purges_lead(follow->purges))
+    {
         ngx_http_rcache_follow_beat(follow);
         return;
     }
@@ -320,7 +356,9 @@ ngx_http_rcache_follow_next(ngx_http_rcache_follow_t *follow,
         return;
     }
 
-    if (!ngx_http_rcache_purges_lead(follow->purges)) {
+    if (ngx_http_rcache_follow_moved(follow)
+        || !ngx_http_rcache_purges_lead(follow->purges))
+    {
         ngx_add_timer(&follow->timer, NGX_HTTP_RCACHE_FOLLOW_LOOK);
         return;
     }
@@ -332,7 +370,17 @@ ngx_http_rcache_follow_next(ngx_http_rcache_follow_t *follow,
 ngx_uint_t
 ngx_http_rcache_follow_blind(ngx_http_rcache_follow_t *follow)
 {
-    return ngx_http_rcache_purges_blind(follow->purges);
+    return ngx_http_rcache_follow_moved(follow)
+           || ngx_http_rcache_purges_blind(follow->purges);
+}
+
+
+/* the workers of the cycle before, until they are gone */
+
+ngx_uint_t
+ngx_http_rcache_follow_moved(ngx_http_rcache_follow_t *follow)
+{
+    return follow->purges->identity != follow->identity;
 }
 
 
@@ -341,6 +389,10 @@ ngx_http_rcache_follow_catch_up(ngx_http_rcache_follow_t *follow,
     ngx_http_rcache_lane_e lane)
 {
     ngx_uint_t  n;
+
+    if (ngx_http_rcache_follow_moved(follow)) {
+        return 0;
+    }
 
     n = ++follow->sent;
 
@@ -362,7 +414,9 @@ ngx_uint_t
 ngx_http_rcache_follow_caught_up(ngx_http_rcache_follow_t *follow,
     ngx_uint_t n)
 {
-    return n && (ngx_int_t) (follow->caught - n) >= 0;
+    return n
+           && (ngx_int_t) (follow->caught - n) >= 0
+           && !ngx_http_rcache_follow_moved(follow);
 }
 
 
@@ -390,7 +444,8 @@ ngx_http_rcache_follow_regexes(ngx_http_rcache_follow_t *follow)
 ngx_uint_t
 ngx_http_rcache_follow_deaf(ngx_http_rcache_follow_t *follow)
 {
-    return ngx_http_rcache_purges_deaf(follow->purges);
+    return ngx_http_rcache_follow_moved(follow)
+           || ngx_http_rcache_purges_deaf(follow->purges);
 }
 
 

@@ -20,6 +20,7 @@
 struct ngx_http_rcache_follow_s {
     ngx_http_rcache_zone_t        *zone;
     ngx_http_rcache_purges_t      *purges;
+    ngx_atomic_uint_t              identity; /* of the log */
     ngx_http_rcache_redis_conf_t   conf;
     ngx_http_rcache_redis_t       *redis;
     ngx_slab_pool_t               *pool;

@@ -54,6 +54,8 @@ static ngx_uint_t ngx_http_rcache_follow_same(rcache_purge_id_t *one,
     rcache_purge_id_t *two);
 static void ngx_http_rcache_follow_repair(ngx_http_rcache_follow_t *follow,
     rcache_purge_id_t *known, ngx_uint_t next);
+static void ngx_http_rcache_follow_read(ngx_http_rcache_follow_t *follow,
+    ngx_http_rcache_follow_op_t *data);
 static ngx_int_t ngx_http_rcache_follow_records(
     ngx_http_rcache_follow_t *follow, ngx_http_rcache_follow_op_t *data,
     ngx_pool_t *pool, ngx_http_rcache_reply_t *reply);
@@ -177,6 +179,11 @@ ngx_http_rcache_follow_compare(ngx_http_rcache_follow_t *follow,
               : info->added > info->length;
 
     ngx_shmtx_lock(&follow->pool->mutex);
+
+    if (ngx_http_rcache_follow_moved(follow)) {
+        ngx_shmtx_unlock(&follow->pool->mutex);
+        return;
+    }
 
     missed = purges->informed
              && ngx_http_rcache_follow_missed(purges, info, known);
@@ -331,20 +338,46 @@ ngx_http_rcache_follow_read_handler(ngx_http_rcache_op_t *op,
     rc = reply ? ngx_http_rcache_follow_records(follow, data, op->pool, reply)
                : NGX_ERROR;
 
-    if (rc == NGX_OK && follow->purges->informed) {
-
-        follow->purges->synced = 1;
-
-        if (data->n == 0) {
-            follow->purges->alive = follow->began;
-
-        } else if ((ngx_int_t) (data->n - follow->caught) > 0) {
-            follow->caught = data->n;
-        }
+    if (rc == NGX_OK) {
+        ngx_http_rcache_follow_read(follow, data);
     }
 
     if (data->n == 0) {
         ngx_http_rcache_follow_next(follow, reply, rc);
+    }
+}
+
+
+/* all that the log has is known */
+
+static void
+ngx_http_rcache_follow_read(ngx_http_rcache_follow_t *follow,
+    ngx_http_rcache_follow_op_t *data)
+{
+    ngx_uint_t                 known;
+    ngx_http_rcache_purges_t  *purges;
+
+    purges = follow->purges;
+
+    ngx_shmtx_lock(&follow->pool->mutex);
+
+    known = (purges->informed && !ngx_http_rcache_follow_moved(follow));
+
+    if (known) {
+        purges->synced = 1;
+
+        if (data->n == 0) {
+            purges->alive = follow->began;
+        }
+    }
+
+    ngx_shmtx_unlock(&follow->pool->mutex);
+
+    if (known
+        && data->n
+        && (ngx_int_t) (data->n - follow->caught) > 0)
+    {
+        follow->caught = data->n;
     }
 }
 
@@ -386,8 +419,10 @@ ngx_http_rcache_follow_records(ngx_http_rcache_follow_t *follow,
     if (records->integer) {
         ngx_shmtx_lock(&follow->pool->mutex);
 
-        ngx_http_rcache_follow_count(follow->purges, &data->known, &id,
-                                     records->integer);
+        if (!ngx_http_rcache_follow_moved(follow)) {
+            ngx_http_rcache_follow_count(follow->purges, &data->known, &id,
+                                         records->integer);
+        }
 
         ngx_shmtx_unlock(&follow->pool->mutex);
     }
@@ -460,9 +495,14 @@ ngx_http_rcache_follow_record(ngx_http_rcache_follow_t *follow,
 
     ngx_shmtx_lock(&follow->pool->mutex);
 
-    rc = rcache_purges_apply(follow->purges->table, id, fields, (size_t) n);
+    rc = RCACHE_OK;
 
-    rcache_purges_reached(follow->purges->table, id);
+    if (!ngx_http_rcache_follow_moved(follow)) {
+        rc = rcache_purges_apply(follow->purges->table, id, fields,
+                                 (size_t) n);
+
+        rcache_purges_reached(follow->purges->table, id);
+    }
 
     ngx_shmtx_unlock(&follow->pool->mutex);
 

@@ -185,7 +185,8 @@ ngx_http_rcache_purge_read(ngx_http_rcache_zone_t *zone,
 
     if (ngx_http_rcache_follow_catch_up(zone->follow,
                                         NGX_HTTP_RCACHE_LANE_STORE)
-        == 0)
+        == 0
+        && !ngx_http_rcache_follow_moved(zone->follow))
     {
         return NGX_ERROR;
     }

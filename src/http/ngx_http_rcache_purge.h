@@ -60,7 +60,8 @@ typedef void (*ngx_http_rcache_purge_pt)(void *data, rcache_purge_id_t *id);
 /*
  * ngx_http_rcache_follow.c.  init: in each process, after the zone is there;
  * NGX_OK, NGX_ERROR.  blind: what was purged may not be known here; deaf: and
- * that has been so for long.  catch_up:
+ * that has been so for long; moved: for ever, the instance is told of another
+ * log since a reload.  catch_up:
  * asks for it on the lane, in front of what is sent next; returns what caught
  * up is to be asked with, 0 if it could not be sent.
  */
@@ -69,6 +70,7 @@ ngx_int_t ngx_http_rcache_follow_init(ngx_cycle_t *cycle,
     struct ngx_http_rcache_zone_s *zone);
 ngx_uint_t ngx_http_rcache_follow_blind(ngx_http_rcache_follow_t *follow);
 ngx_uint_t ngx_http_rcache_follow_deaf(ngx_http_rcache_follow_t *follow);
+ngx_uint_t ngx_http_rcache_follow_moved(ngx_http_rcache_follow_t *follow);
 ngx_uint_t ngx_http_rcache_follow_catch_up(ngx_http_rcache_follow_t *follow,
     ngx_http_rcache_lane_e lane);
 ngx_uint_t ngx_http_rcache_follow_caught_up(ngx_http_rcache_follow_t *follow,

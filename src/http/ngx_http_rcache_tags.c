@@ -269,7 +269,11 @@ ngx_http_rcache_purge_match(ngx_http_rcache_ctx_t *ctx, rcache_entry_t *entry,
 
     table = ngx_http_rcache_follow_table(ctx->zone->follow);
 
-    if (rcache_purges_match(table, &subject, soft)) {
+    /* behind the look: the table may have become another log's meanwhile */
+
+    if (rcache_purges_match(table, &subject, soft)
+        || ngx_http_rcache_follow_moved(ctx->zone->follow))
+    {
         return 1;
     }
 

@@ -29,7 +29,7 @@
 #include "ngx_http_rcache_uses.h"
 
 
-#define NGX_HTTP_RCACHE_SHM_LAYOUT  10
+#define NGX_HTTP_RCACHE_SHM_LAYOUT  11
 
 
 /* what can be wrong, each for itself */

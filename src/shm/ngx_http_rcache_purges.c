@@ -50,6 +50,44 @@ ngx_http_rcache_purges_create(ngx_slab_pool_t *pool, size_t size)
 
 
 /*
+ * Workers of the cycle before may be reading: that it is not theirs any more
+ * is to be seen first.
+ */
+
+void
+ngx_http_rcache_purges_adopt(ngx_http_rcache_purges_t *purges,
+    ngx_atomic_uint_t identity)
+{
+    ngx_uint_t  before;
+
+    before = purges->identity;
+
+    if (before == identity) {
+        return;
+    }
+
+    purges->identity = identity;
+
+    if (before == 0) {
+        return;
+    }
+
+    ngx_memory_barrier();
+
+    purges->synced = 0;
+    purges->informed = 0;
+    purges->owner = 0;
+    purges->hint = 0;
+    purges->count = 0;
+
+    ngx_memzero(&purges->counted, sizeof(rcache_purge_id_t));
+    ngx_memzero(&purges->walk, sizeof(ngx_http_rcache_purges_walk_t));
+
+    rcache_purges_init(purges->table, purges->table->mask + 1);
+}
+
+
+/*
  * Two that follow at the same time, because one was taken for dead, do no
  * harm: what they write is the same.
  */

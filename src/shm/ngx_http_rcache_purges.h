@@ -7,7 +7,9 @@
  *     ngx_http_rcache_purges_t | rcache_purges_t with its records
  *
  * Writers take the mutex of the slab pool, which nginx's master unlocks for a
- * worker that is killed.  src/http calls it.
+ * worker that is killed.  A reload may name another log: then all of it is
+ * begun anew, and is no more for those who know of the one before.  src/http
+ * calls it.
  */
 
 
@@ -53,6 +55,7 @@ typedef struct {
 
 typedef struct {
     rcache_purges_t   *table;
+    ngx_atomic_t       identity;   /* of the log that it is of; 0: none yet */
     ngx_atomic_t       owner;      /* the pid of who follows; 0: nobody */
     ngx_atomic_t       alive;      /* ngx_current_msec of the last word */
     ngx_atomic_t       informed;   /* what the log does not have any more is
@@ -71,6 +74,11 @@ typedef struct {
 
 ngx_http_rcache_purges_t *ngx_http_rcache_purges_create(
     ngx_slab_pool_t *pool, size_t size);
+
+/* it is of that log from now on; under the mutex, before any other use */
+
+void ngx_http_rcache_purges_adopt(ngx_http_rcache_purges_t *purges,
+    ngx_atomic_uint_t identity);
 
 /* true if this process is to follow the log; give_up: no more */
 
