@@ -34,13 +34,15 @@ void ngx_http_rcache_unmask(ngx_http_request_t *r,
  * something stale to fall back on.  failed: the response in r->headers_out is
  * a failure for which ctx has something stale.  instead: puts it there, and
  * ends the flight; NGX_OK, NGX_ERROR.  shelter: as with
- * proxy_ignore_client_abort, others want what is being fetched.
+ * proxy_ignore_client_abort, others want what is being fetched.  sheltered: the
+ * handler of read events for as long as that is so.
  */
 
 void ngx_http_rcache_fetch(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 void ngx_http_rcache_shelter(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
+void ngx_http_rcache_sheltered(ngx_http_request_t *r);
 ngx_uint_t ngx_http_rcache_failed(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 ngx_int_t ngx_http_rcache_instead(ngx_http_request_t *r,

@@ -319,7 +319,7 @@ ngx_http_rcache_send_header(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
         /* nor is it an abort if a client that has its 304 hangs up */
 
-        r->read_event_handler = ngx_http_block_reading;
+        r->read_event_handler = ngx_http_rcache_sheltered;
     }
 
     return rc;
@@ -475,8 +475,11 @@ ngx_http_rcache_flush(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 {
     ngx_int_t  rc;
 
-    if (ctx->discard && ctx->capture && r->connection->error) {
-        return NGX_OK;
+    if (ctx->discard && r->connection->error) {
+
+        /* what the filters keep has been given back: it is not to be sent */
+
+        return ctx->capture ? NGX_OK : NGX_ERROR;
     }
 
     rc = ngx_http_rcache_output(r, NULL);

@@ -14,6 +14,7 @@
 #include "ngx_http_rcache_body.h"
 #include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_count.h"
+#include "ngx_http_rcache_fetch.h"
 #include "ngx_http_rcache_store.h"
 
 
@@ -197,7 +198,7 @@ ngx_http_rcache_intake_end(ngx_http_rcache_ctx_t *ctx, rcache_reason_e reason)
 
     r = ctx->request;
 
-    if (ctx->reading && r->read_event_handler == ngx_http_block_reading) {
+    if (ctx->reading && r->read_event_handler == ngx_http_rcache_sheltered) {
 
         /* what is left is for the client alone */
 

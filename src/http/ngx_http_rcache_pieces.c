@@ -22,6 +22,7 @@
 
 
 #include "ngx_http_rcache_body.h"
+#include "ngx_http_rcache_fetch.h"
 #include "ngx_http_rcache_store.h"
 
 
@@ -188,7 +189,7 @@ ngx_http_rcache_pieces_handler(ngx_event_t *ev)
         /* the upstream is done; if the client goes now, others wait still */
 
         ctx->reading = ngx_http_test_reading;
-        r->read_event_handler = ngx_http_block_reading;
+        r->read_event_handler = ngx_http_rcache_sheltered;
     }
 
     rc = ngx_http_rcache_pieces_next(r, pieces, &out);

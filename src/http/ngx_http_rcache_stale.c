@@ -117,8 +117,33 @@ ngx_http_rcache_shelter(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     ctx->reading = r->read_event_handler;
 
-    r->read_event_handler = ngx_http_block_reading;
+    r->read_event_handler = ngx_http_rcache_sheltered;
     r->write_event_handler = ngx_http_request_empty_handler;
+}
+
+
+/*
+ * In HTTP/2 a client that goes is told to who reads alone, while who writes may
+ * wait for it to take more, and does not read from the upstream meanwhile.
+ */
+
+void
+ngx_http_rcache_sheltered(ngx_http_request_t *r)
+{
+    ngx_event_t  *wev;
+
+    ngx_http_block_reading(r);
+
+    if (!r->connection->error) {
+        return;
+    }
+
+    wev = r->connection->write;
+
+    wev->active = 0;
+    wev->ready = 1;
+
+    ngx_post_event(wev, &ngx_posted_events);
 }
 
 
