@@ -31,7 +31,7 @@ my $nginx = $t->nginx(<<'CONF', settle => 0);
 CONF
 
 like(RCache::Status::complaint($t->dir, '', qw(promtool check rules),
-                               "$docs/alerts.yml"), qr/SUCCESS: 10 rules/,
+                               "$docs/alerts.yml"), qr/SUCCESS: 11 rules/,
      'promtool can read the rules');
 like(RCache::Status::complaint($t->dir, '', qw(promtool test rules),
                                "$docs/alerts.test.yml"), qr/SUCCESS/,

@@ -73,6 +73,10 @@
       "How often a worker found that Redis is gone.")                         \
     X(PURGES, "purges", "kind", "",                                           \
       "What was purged here, by what it was named by.")                       \
+    X(RETRIED, "invalidations_retried", "", "",                               \
+      "Invalidations that Redis got when they were sent again.")              \
+    X(LOST, "invalidations_lost", "", "",                                     \
+      "Invalidations that Redis did not get, and that were given up.")        \
     X(NEAR_FILLS, "near_fills", "result", "",                                 \
       "Entries read for the near cache, by what became of the copy.")         \
     X(NEAR_CHANGES, "near_changes", "what", "",                               \
@@ -136,6 +140,8 @@
     X(PURGES, USER, "user")                                                   \
     X(PURGES, REGEX, "regex")                                                 \
     X(PURGES, ALL, "all")                                                     \
+    X(RETRIED, ALL, "")                                                       \
+    X(LOST, ALL, "")                                                          \
     X(NEAR_FILLS, STORED, "stored")                                           \
     X(NEAR_FILLS, VOID, "void")                                               \
     X(NEAR_FILLS, SKIPPED, "skipped")                                         \

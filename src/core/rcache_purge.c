@@ -46,7 +46,6 @@ static int rcache_purges_find(const rcache_purges_t *purges, uint64_t hash,
     uint64_t position, uint64_t *soft);
 static int rcache_purges_find_prefix(const rcache_purges_t *purges,
     const rcache_purge_subject_t *subject, uint64_t *soft);
-static uint64_t rcache_purge_tag(const u_char *p);
 
 
 size_t
@@ -511,7 +510,7 @@ rcache_purges_find_prefix(const rcache_purges_t *purges,
 }
 
 
-static uint64_t
+uint64_t
 rcache_purge_tag(const u_char *p)
 {
     uint64_t  hash;

@@ -91,6 +91,10 @@ void rcache_purges_init(rcache_purges_t *purges, size_t sets);
 
 uint64_t rcache_purge_hash(rcache_purge_kind_e kind, const rcache_str_t *s);
 
+/* that of a tag, as it is in an entry */
+
+uint64_t rcache_purge_tag(const u_char *p);
+
 /* "ms-seq"; RCACHE_OK, RCACHE_ERROR */
 
 int rcache_purge_id(rcache_purge_id_t *id, const rcache_str_t *s);

@@ -38,6 +38,7 @@
     /* the lookup found nothing that may be served */                         \
     X(ABSENT, "absent", "there is no entry")                                  \
     X(PURGED, "purged", "it was purged after its fetch began")                \
+    X(INVALIDATED, "invalidated", "it was, and Redis does not know that yet") \
     X(BLIND, "purges_unknown", "it is not known what has been purged")        \
     X(EXPIRED, "expired", "the entry is no longer fresh")                     \
     X(CLIENT, "client", "the client's Cache-Control does not allow it")       \

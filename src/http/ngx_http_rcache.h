@@ -104,7 +104,9 @@ typedef struct {
 } ngx_http_rcache_futile_t;
 
 
-typedef struct ngx_http_rcache_zone_s  ngx_http_rcache_zone_t;
+typedef struct ngx_http_rcache_lost_s    ngx_http_rcache_lost_t;
+typedef struct ngx_http_rcache_losses_s  ngx_http_rcache_losses_t;
+typedef struct ngx_http_rcache_zone_s    ngx_http_rcache_zone_t;
 
 struct ngx_http_rcache_zone_s {
     ngx_str_t                      name;
@@ -153,6 +155,7 @@ struct ngx_http_rcache_zone_s {
                                                  has not answered for */
     ngx_queue_t                    uploads;  /* who sends them, the oldest
                                                 first */
+    ngx_http_rcache_losses_t      *losses;
 };
 
 

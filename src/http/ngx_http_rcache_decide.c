@@ -165,6 +165,7 @@ ngx_http_rcache_collapses(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     case RCACHE_REASON_ABSENT:
     case RCACHE_REASON_PURGED:
+    case RCACHE_REASON_INVALIDATED:
     case RCACHE_REASON_BLIND:
     case RCACHE_REASON_EXPIRED:
     case RCACHE_REASON_CORRUPT:
@@ -423,6 +424,7 @@ ngx_http_rcache_found(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
     if (reason == RCACHE_REASON_OTHER_KEY
         || reason == RCACHE_REASON_PURGED
+        || reason == RCACHE_REASON_INVALIDATED
         || reason == RCACHE_REASON_BLIND)
     {
         return ngx_http_rcache_again(r, ctx, 0);

@@ -187,6 +187,7 @@ ngx_http_rcache_dry_found(ngx_http_rcache_ctx_t *ctx)
     case RCACHE_REASON_CLIENT:
     case RCACHE_REASON_AUTHORIZATION:
     case RCACHE_REASON_PURGED:
+    case RCACHE_REASON_INVALIDATED:
         break;
 
     default:

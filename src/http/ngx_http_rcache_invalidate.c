@@ -179,20 +179,21 @@ ngx_http_rcache_unlink_key(ngx_http_rcache_ctx_t *ctx, ngx_str_t *key,
 {
     ngx_http_rcache_op_t  *op;
 
-    op = ngx_http_rcache_unlink_op(ctx->zone, key, token);
+    op = ngx_http_rcache_unlink_op(ctx->zone, key, token, 0);
     if (op == NULL) {
+        ngx_http_rcache_lost_key(ctx->zone, key);
         return;
     }
 
     ngx_http_rcache_count_void(ctx->zone, key);
 
-    (void) ngx_http_rcache_write(ctx->zone, op, ctx, key);
+    (void) ngx_http_rcache_write(ctx->zone, op, ctx, NULL, key);
 }
 
 
 ngx_http_rcache_op_t *
 ngx_http_rcache_unlink_op(ngx_http_rcache_zone_t *zone, ngx_str_t *key,
-    ngx_str_t *token)
+    ngx_str_t *token, ngx_uint_t again)
 {
     u_char                *p;
     ngx_str_t              lock;
@@ -214,7 +215,9 @@ ngx_http_rcache_unlink_op(ngx_http_rcache_zone_t *zone, ngx_str_t *key,
     p = ngx_cpymem(lock.data, key->data, key->len);
     ngx_memcpy(p, ":l", sizeof(":l") - 1);
 
-    ngx_http_rcache_flight_void(zone, &lock);
+    if (!again) {
+        ngx_http_rcache_flight_void(zone, &lock);
+    }
 
     if (ngx_http_rcache_void_command(op, key, &lock, NGX_HTTP_RCACHE_VOID,
                                      token)

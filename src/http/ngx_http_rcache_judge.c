@@ -7,6 +7,7 @@
 /* What does Redis say, and may that be served to this request? */
 
 
+#include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_count.h"
 #include "ngx_http_rcache_lookup.h"
 #include "ngx_http_rcache_response.h"
@@ -19,7 +20,9 @@ static rcache_reason_e ngx_http_rcache_decode(ngx_http_rcache_ctx_t *ctx,
 static rcache_reason_e ngx_http_rcache_marker(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static rcache_reason_e ngx_http_rcache_fits(ngx_http_request_t *r,
-    ngx_http_rcache_ctx_t *ctx);
+    ngx_http_rcache_ctx_t *ctx, ngx_str_t *value, ngx_msec_t asked);
+static ngx_uint_t ngx_http_rcache_invalid(ngx_http_rcache_ctx_t *ctx,
+    ngx_str_t *value, ngx_msec_t asked);
 static rcache_reason_e ngx_http_rcache_use(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 static void ngx_http_rcache_remember(ngx_http_rcache_ctx_t *ctx,
@@ -59,7 +62,7 @@ ngx_http_rcache_judge(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
                ? ngx_http_rcache_get(ctx, &ctx->variant_key) : reason;
     }
 
-    return ngx_http_rcache_fits(r, ctx);
+    return ngx_http_rcache_fits(r, ctx, &reply->str, ctx->began);
 }
 
 
@@ -78,14 +81,16 @@ ngx_http_rcache_judge_copy(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
     ctx->front = value->len - ctx->entry.body.len;
 
     return (ctx->entry.flags & RCACHE_ENTRY_VARY)
-           ? ngx_http_rcache_marker(r, ctx) : ngx_http_rcache_fits(r, ctx);
+           ? ngx_http_rcache_marker(r, ctx)
+           : ngx_http_rcache_fits(r, ctx, value, ngx_current_msec);
 }
 
 
 /* a response: is it the one, and may it be used? */
 
 static rcache_reason_e
-ngx_http_rcache_fits(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+ngx_http_rcache_fits(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
+    ngx_str_t *value, ngx_msec_t asked)
 {
     rcache_reason_e  reason;
 
@@ -100,6 +105,12 @@ ngx_http_rcache_fits(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
         return RCACHE_REASON_OTHER_KEY;
     }
 
+    if (ngx_http_rcache_lost_any(ctx->zone->health->lost, asked)
+        && ngx_http_rcache_invalid(ctx, value, asked))
+    {
+        return RCACHE_REASON_INVALIDATED;
+    }
+
     reason = ngx_http_rcache_purge_judge(ctx, &ctx->entry);
 
     if (reason != RCACHE_REASON_NONE) {
@@ -107,6 +118,44 @@ ngx_http_rcache_fits(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     }
 
     return ngx_http_rcache_use(r, ctx);
+}
+
+
+/* when Redis was asked it had not been told yet, see ngx_http_rcache_lost.c */
+
+static ngx_uint_t
+ngx_http_rcache_invalid(ngx_http_rcache_ctx_t *ctx, ngx_str_t *value,
+    ngx_msec_t asked)
+{
+    size_t                      i;
+    ngx_str_t                  *tags;
+    ngx_http_rcache_lost_sh_t  *sh;
+
+    sh = ctx->zone->health->lost;
+
+    /* what a flight hands out has been asked for since */
+
+    if (value->data != ctx->handed.data
+        && ngx_http_rcache_lost_marked(sh,
+                               ngx_http_rcache_hash(ctx, &ctx->redis_key),
+                               asked))
+    {
+        return 1;
+    }
+
+    tags = &ctx->entry.tags;
+
+    for (i = 0; i + RCACHE_TAG_SIZE <= tags->len; i += RCACHE_TAG_SIZE) {
+
+        if (ngx_http_rcache_lost_marked(sh,
+                                        rcache_purge_tag(tags->data + i),
+                                        asked))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

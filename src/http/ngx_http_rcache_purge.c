@@ -162,7 +162,7 @@ ngx_http_rcache_purge_key(ngx_http_rcache_zone_t *zone,
 {
     ngx_http_rcache_op_t  *op;
 
-    op = ngx_http_rcache_unlink_op(zone, key, NULL);
+    op = ngx_http_rcache_unlink_op(zone, key, NULL, 0);
     if (op == NULL) {
         return NGX_ERROR;
     }

@@ -83,6 +83,9 @@ struct ngx_http_rcache_write_s {
     ngx_http_rcache_upload_t      *upload;   /* of the entry, or NULL */
     ngx_str_t                      base;     /* of a replaced one's segments */
 
+    ngx_http_rcache_lost_t        *lost;     /* NULL: this is the first
+                                                attempt */
+
     ngx_http_rcache_stats_label_t *counts;   /* NULL: it is not a store */
     uint64_t                       hash;     /* of the key */
     int64_t                        expected; /* milliseconds */
@@ -97,16 +100,33 @@ struct ngx_http_rcache_write_s {
 
 
 /*
- * ngx_http_rcache_write.c: commands that change something, and that ctx waits
- * for, see ngx_http_rcache_hold.c.  base: if what the command replaces has
- * segments, the answer is the beginning of it, and their keys begin like that.
- * purge: a record of n strings, see ngx_http_rcache_purge_start().
+ * ngx_http_rcache_write.c: what makes something void, and that ctx waits for,
+ * see ngx_http_rcache_hold.c; or that is done again, for lost.  The key is that
+ * of op; if what is there has segments, the answer is the beginning of it, and
+ * their keys begin with it.  purge: a record of n strings, all of them tags,
+ * see ngx_http_rcache_purge_start().  What Redis does not get of both is lost,
+ * see below.
  */
 
 rcache_reason_e ngx_http_rcache_write(ngx_http_rcache_zone_t *zone,
-    ngx_http_rcache_op_t *op, ngx_http_rcache_ctx_t *ctx, ngx_str_t *base);
+    ngx_http_rcache_op_t *op, ngx_http_rcache_ctx_t *ctx,
+    ngx_http_rcache_lost_t *lost, ngx_str_t *key);
 void ngx_http_rcache_write_purge(ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs,
     ngx_uint_t n);
+
+/*
+ * ngx_http_rcache_lost.c: invalidations that Redis did not get, of a key in
+ * Redis or of a tag.  They are sent again, and what is stored under that key,
+ * or has that tag, is not used until then.  done: Redis has answered; ok: as it
+ * should.  wake: it is there again.  init: worker start; NGX_OK, NGX_ERROR.
+ */
+
+ngx_int_t ngx_http_rcache_lost_init(ngx_cycle_t *cycle,
+    ngx_http_rcache_zone_t *zone);
+void ngx_http_rcache_lost_key(ngx_http_rcache_zone_t *zone, ngx_str_t *key);
+void ngx_http_rcache_lost_tag(ngx_http_rcache_zone_t *zone, ngx_str_t *tag);
+void ngx_http_rcache_lost_done(ngx_http_rcache_lost_t *lost, ngx_uint_t ok);
+void ngx_http_rcache_lost_wake(ngx_http_rcache_zone_t *zone);
 
 /*
  * Stores an entry under its own key, with its marker if it is a variant; the
@@ -169,7 +189,8 @@ void ngx_http_rcache_held_against(ngx_http_request_t *r,
  * ngx_http_rcache_invalidate.c.  unlink: removes at most three keys, before
  * anything else is said; if ctx->post is set, then who has ctx->token_data may
  * store under the first; unlink_op: the operation that does it for one of them,
- * and what this instance fetches for it is void; NULL: out of memory.
+ * and what this instance fetches for it is void, unless it is done again, when
+ * what it fetches has begun after it; NULL: out of memory.
  * invalidate: an unsafe request has succeeded;
  * redirected: it has been taken elsewhere, perhaps by its upstream.
  */
@@ -177,7 +198,8 @@ void ngx_http_rcache_held_against(ngx_http_request_t *r,
 void ngx_http_rcache_unlink(ngx_http_rcache_ctx_t *ctx, ngx_str_t *keys,
     ngx_uint_t n);
 ngx_http_rcache_op_t *ngx_http_rcache_unlink_op(
-    ngx_http_rcache_zone_t *zone, ngx_str_t *key, ngx_str_t *token);
+    ngx_http_rcache_zone_t *zone, ngx_str_t *key, ngx_str_t *token,
+    ngx_uint_t again);
 void ngx_http_rcache_invalidate(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 void ngx_http_rcache_invalidate_redirected(ngx_http_request_t *r,

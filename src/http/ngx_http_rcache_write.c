@@ -21,6 +21,13 @@
 #define NGX_HTTP_RCACHE_STAGE_POOL  2048
 
 
+typedef struct {
+    ngx_http_rcache_write_t    write;
+    ngx_uint_t                 n;
+    ngx_str_t                  tags[1];
+} ngx_http_rcache_write_purge_t;
+
+
 static ngx_http_rcache_write_t *ngx_http_rcache_write_create(
     ngx_http_rcache_zone_t *zone, ngx_http_rcache_op_t *op);
 static void ngx_http_rcache_write_near(ngx_http_rcache_write_t *write,
@@ -52,7 +59,7 @@ static ngx_int_t ngx_http_rcache_write_marker(ngx_http_rcache_ctx_t *ctx,
 
 rcache_reason_e
 ngx_http_rcache_write(ngx_http_rcache_zone_t *zone, ngx_http_rcache_op_t *op,
-    ngx_http_rcache_ctx_t *ctx, ngx_str_t *base)
+    ngx_http_rcache_ctx_t *ctx, ngx_http_rcache_lost_t *lost, ngx_str_t *key)
 {
     rcache_reason_e           reason;
     ngx_http_rcache_write_t  *write;
@@ -60,21 +67,33 @@ ngx_http_rcache_write(ngx_http_rcache_zone_t *zone, ngx_http_rcache_op_t *op,
     write = ngx_http_rcache_write_create(zone, op);
 
     if (write == NULL
-        || ngx_http_rcache_write_base(write, op, base) != NGX_OK)
+        || ngx_http_rcache_write_base(write, op, key) != NGX_OK)
     {
         ngx_http_rcache_op_free(op);
-        return RCACHE_REASON_NO_MEMORY;
+        reason = RCACHE_REASON_NO_MEMORY;
+
+    } else {
+        write->lost = lost;
+
+        ngx_http_rcache_write_near(write, key);
+
+        reason = ngx_http_rcache_zone_submit(zone, op);
     }
 
-    ngx_http_rcache_write_near(write, base);
+    if (reason != RCACHE_REASON_NONE) {
 
-    reason = ngx_http_rcache_zone_submit(zone, op);
+        if (lost == NULL) {
+            ngx_http_rcache_lost_key(zone, key);
+        }
 
-    if (reason == RCACHE_REASON_NONE) {
+        return reason;
+    }
+
+    if (ctx) {
         ngx_http_rcache_hold_add(write, ctx);
     }
 
-    return reason;
+    return RCACHE_REASON_NONE;
 }
 
 
@@ -134,36 +153,76 @@ ngx_http_rcache_write_base(ngx_http_rcache_write_t *write,
 }
 
 
+/* the request may be gone when it turns out that they are lost */
+
 void
 ngx_http_rcache_write_purge(ngx_http_rcache_ctx_t *ctx, ngx_str_t *pairs,
     ngx_uint_t n)
 {
-    ngx_http_rcache_write_t  *write;
+    u_char                         *p;
+    size_t                          len;
+    ngx_uint_t                      i;
+    ngx_http_rcache_write_purge_t  *purge;
 
-    write = ngx_calloc(sizeof(ngx_http_rcache_write_t), ngx_cycle->log);
-    if (write == NULL) {
+    len = sizeof(ngx_http_rcache_write_purge_t) + n / 2 * sizeof(ngx_str_t);
+
+    for (i = 1; i < n; i += 2) {
+        len += pairs[i].len;
+    }
+
+    purge = ngx_alloc(len, ngx_cycle->log);
+
+    if (purge == NULL) {
+
+        for (i = 1; i < n; i += 2) {
+            ngx_http_rcache_lost_tag(ctx->zone, &pairs[i]);
+        }
+
         return;
+    }
+
+    ngx_memzero(&purge->write, sizeof(ngx_http_rcache_write_t));
+
+    purge->write.zone = ctx->zone;
+    purge->n = n / 2;
+
+    p = (u_char *) &purge->tags[purge->n];
+
+    for (i = 0; i < purge->n; i++) {
+        purge->tags[i].len = pairs[2 * i + 1].len;
+        purge->tags[i].data = p;
+        p = ngx_cpymem(p, pairs[2 * i + 1].data, pairs[2 * i + 1].len);
     }
 
     if (ngx_http_rcache_purge_start(ctx->zone, pairs, n, NULL, 0,
-                                    ngx_http_rcache_write_purged, write, NULL)
+                                    ngx_http_rcache_write_purged, purge, NULL)
         != NGX_OK)
     {
-        ngx_free(write);
+        ngx_http_rcache_write_purged(purge, NULL);
         return;
     }
 
-    ngx_http_rcache_hold_add(write, ctx);
+    ngx_http_rcache_hold_add(&purge->write, ctx);
 }
 
 
 static void
 ngx_http_rcache_write_purged(void *data, rcache_purge_id_t *id)
 {
-    (void) id;
+    ngx_http_rcache_write_purge_t *purge = data;
 
-    ngx_http_rcache_hold_done(data);
-    ngx_free(data);
+    ngx_uint_t  i;
+
+    if (id == NULL) {
+
+        for (i = 0; i < purge->n; i++) {
+            ngx_http_rcache_lost_tag(purge->write.zone, &purge->tags[i]);
+        }
+    }
+
+    ngx_http_rcache_hold_done(&purge->write);
+
+    ngx_free(purge);
 }
 
 
@@ -221,6 +280,13 @@ ngx_http_rcache_write_done(ngx_http_rcache_op_t *op,
     ngx_http_rcache_count_stored(write, rc, refused);
 
     ngx_http_rcache_write_body(write, rc, reply);
+
+    if (write->lost) {
+        ngx_http_rcache_lost_done(write->lost, rc == NGX_OK);
+
+    } else if (op->must && rc != NGX_OK) {
+        ngx_http_rcache_lost_key(write->zone, &write->base);
+    }
 
     if (stage) {
 

@@ -7,6 +7,7 @@
 #include "ngx_http_rcache_collapse.h"
 #include "ngx_http_rcache_count.h"
 #include "ngx_http_rcache_lookup.h"
+#include "ngx_http_rcache_store.h"
 #include "ngx_http_rcache_zone.h"
 
 
@@ -97,7 +98,8 @@ ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
         ngx_http_rcache_fallback_init(zone);
         ngx_http_rcache_dry_init(&zone->trial);
 
-        if (ngx_http_rcache_expect_init(cycle, zone) != NGX_OK
+        if (ngx_http_rcache_lost_init(cycle, zone) != NGX_OK
+            || ngx_http_rcache_expect_init(cycle, zone) != NGX_OK
             || ngx_http_rcache_solo_init(cycle, zone) != NGX_OK)
         {
             return NGX_ERROR;
@@ -164,6 +166,9 @@ ngx_http_rcache_zone_notify(void *data, ngx_uint_t up, ngx_str_t *why,
     if (!up) {
         ngx_http_rcache_health_pause(zone->health, retry);
         ngx_http_rcache_count_zone(zone, RCACHE_COUNT_DOWN_ALL, 1);
+
+    } else {
+        ngx_http_rcache_lost_wake(zone);
     }
 
     changed = ngx_http_rcache_health_set(zone->health,

@@ -31,6 +31,11 @@ ngx_http_rcache_health_init(ngx_shm_zone_t *shm, void *old)
     if (health) {
         health->evict = ngx_http_rcache_evict_create(pool,
                                                      shm->shm.size / 64);
+
+        /* of a small zone both are in one page */
+
+        health->lost = ngx_http_rcache_lost_create(pool, shm->shm.size / 64);
+
         /* a small zone has other things that need the room more */
 
         health->uses = ngx_http_rcache_uses_create(pool,
@@ -43,6 +48,7 @@ ngx_http_rcache_health_init(ngx_shm_zone_t *shm, void *old)
 
     if (health == NULL || health->uses == NULL || health->purges == NULL
         || health->evict == NULL
+        || health->lost == NULL
         || health->flights == NULL)
     {
         ngx_log_error(NGX_LOG_EMERG, shm->shm.log, 0,

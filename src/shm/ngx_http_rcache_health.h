@@ -4,7 +4,7 @@
  * is in the zone's shared memory:
  *
  *     slab pool | ngx_http_rcache_health_t (pool->data) | uses | flights
- *     | purges | evict | stats
+ *     | purges | evict | lost | stats
  *
  * A memory with another layout version is not used and set up anew, which
  * loses nothing but knowledge that comes back by itself.
@@ -23,6 +23,7 @@
 #include "../core/rcache_sample.h"
 #include "ngx_http_rcache_evict.h"
 #include "ngx_http_rcache_flights.h"
+#include "ngx_http_rcache_lost.h"
 #include "ngx_http_rcache_purges.h"
 #include "ngx_http_rcache_places.h"
 #include "ngx_http_rcache_stats.h"
@@ -71,6 +72,7 @@ typedef struct {
     void          *redis;
     size_t         redis_size;
     ngx_http_rcache_evict_t       *evict;
+    ngx_http_rcache_lost_sh_t     *lost;
     ngx_http_rcache_stats_sh_t    *stats;    /* the owner creates it */
 } ngx_http_rcache_health_t;
 
