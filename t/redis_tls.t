@@ -231,6 +231,33 @@ CONF
     is_deeply([ $trusting->lines('is down') ], [], 'from the beginning');
 }
 
+# a worker that exits in the middle of a handshake leaves no connection open
+
+{
+    my $mute = $t->raw('MUTE', sub { 1 while sysread $_[0], my $data, 4096 });
+    my $leaves = $t->nginx(<<'CONF', settle => 0);
+    redis_proxy_cache_zone  mute:64k server=rediss://%%MUTE%%
+                            connect_timeout=2s timeout=2s;
+
+    server {
+        listen  127.0.0.1:%%PORT%%;
+
+        location / {
+            proxy_pass         http://%%ORIGIN%%;
+            redis_proxy_cache  mute;
+        }
+    }
+CONF
+
+    $leaves->get('/mute');
+    ok($leaves->wait_line('is down: no TLS handshake'), 'a server is mute');
+    my $n = $mute->count();
+    ok((wait_for { $leaves->get('/mute'); $mute->count() > $n }),
+       'it is tried again, for nobody');
+    ok($leaves->stop(), 'nginx stops meanwhile');
+    is_deeply([ $leaves->faults() ], [], 'without a word');
+}
+
 # what the configuration says wrongly
 
 for (

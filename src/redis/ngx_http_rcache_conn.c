@@ -344,34 +344,8 @@ ngx_http_rcache_conn_read_handler(ngx_event_t *rev)
     c = rev->data;
     conn = c->data;
 
-    if (c->close) {
-
-        /*
-         * The worker exits; with c->error its time is up.  What was accepted
-         * is still done: nothing but our timer keeps the worker for it.
-         */
-
-        if (c->error
-            || conn->nops == 0
-            || (conn->push && (conn->push->track
-                               || ngx_http_rcache_push_unused(conn->push))))
-        {
-            ngx_http_rcache_conn_close(conn);
-            return;
-        }
-
-        if (conn->push) {
-
-            /*
-             * The last subscription to go closes it.  They keep nobody: a
-             * worker that goes before asks nothing about a channel.
-             */
-
-            c->read->channel = 1;
-
-        } else {
-            conn->timer.cancelable = 0;
-        }
+    if (c->close && ngx_http_rcache_conn_leave(conn) != NGX_OK) {
+        return;
     }
 
     switch (conn->state) {
@@ -386,6 +360,44 @@ ngx_http_rcache_conn_read_handler(ngx_event_t *rev)
         /* connecting: it is the write event that tells */
         break;
     }
+}
+
+
+/*
+ * The worker exits; with c->error its time is up.  What was accepted is still
+ * done: nothing but our timer keeps the worker for it.
+ */
+
+ngx_int_t
+ngx_http_rcache_conn_leave(ngx_http_rcache_conn_t *conn)
+{
+    ngx_connection_t  *c;
+
+    c = conn->connection;
+
+    if (c->error
+        || conn->nops == 0
+        || (conn->push && (conn->push->track
+                           || ngx_http_rcache_push_unused(conn->push))))
+    {
+        ngx_http_rcache_conn_close(conn);
+        return NGX_DONE;
+    }
+
+    if (conn->push) {
+
+        /*
+         * The last subscription to go closes it.  They keep nobody: a worker
+         * that goes before asks nothing about a channel.
+         */
+
+        c->read->channel = 1;
+
+    } else {
+        conn->timer.cancelable = 0;
+    }
+
+    return NGX_OK;
 }
 
 

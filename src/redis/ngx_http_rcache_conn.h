@@ -410,6 +410,9 @@ void ngx_http_rcache_conn_reset(ngx_http_rcache_conn_t *conn);
 /* no failure: closes the transport, operations end with DOWN */
 void ngx_http_rcache_conn_close(ngx_http_rcache_conn_t *conn);
 
+/* the worker exits: NGX_DONE, it is closed; NGX_OK, it is still needed */
+ngx_int_t ngx_http_rcache_conn_leave(ngx_http_rcache_conn_t *conn);
+
 /* closes the transport, tells why, operations end with the status */
 void ngx_http_rcache_conn_fail(ngx_http_rcache_conn_t *conn,
     ngx_http_rcache_op_status_e status, const char *fmt, ...);

@@ -23,6 +23,7 @@
 #define NGX_HTTP_RCACHE_TLS_NAME_MAX  255
 
 
+static void ngx_http_rcache_tls_handshake(ngx_event_t *ev);
 static void ngx_http_rcache_tls_handler(ngx_connection_t *c);
 static void ngx_http_rcache_tls_save_session(ngx_connection_t *c);
 static ngx_uint_t ngx_http_rcache_tls_name(ngx_http_rcache_conn_t *conn,
@@ -39,7 +40,6 @@ static void ngx_http_rcache_tls_writer(ngx_log_t *log, ngx_uint_t level,
 void
 ngx_http_rcache_tls_start(ngx_http_rcache_conn_t *conn)
 {
-    ngx_int_t          rc;
     ngx_connection_t  *c;
 
     c = conn->connection;
@@ -81,10 +81,28 @@ ngx_http_rcache_tls_start(ngx_http_rcache_conn_t *conn)
         }
     }
 
-    rc = ngx_ssl_handshake(c);
+    c->ssl->handler = ngx_http_rcache_tls_handler;
 
-    if (rc == NGX_AGAIN) {
-        c->ssl->handler = ngx_http_rcache_tls_handler;
+    ngx_http_rcache_tls_handshake(c->read);
+}
+
+
+/* in place of nginx's own, which a worker that exits tells nothing */
+
+static void
+ngx_http_rcache_tls_handshake(ngx_event_t *ev)
+{
+    ngx_connection_t  *c;
+
+    c = ev->data;
+
+    if (c->close && ngx_http_rcache_conn_leave(c->data) != NGX_OK) {
+        return;
+    }
+
+    if (ngx_ssl_handshake(c) == NGX_AGAIN) {
+        c->read->handler = ngx_http_rcache_tls_handshake;
+        c->write->handler = ngx_http_rcache_tls_handshake;
         return;
     }
 
