@@ -64,18 +64,20 @@ fault('Redis is stopped by SIGSTOP', sub { $redis->freeze() },
       qr/redis_(?:timeout|down|busy)/);
 $redis->thaw();
 healed('it goes on');
-$redis->stop();
 
 # an address from which nothing comes: the backlog is full, packets are dropped
 
-my $full = IO::Socket::INET->new(
-    LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1,
-    ReuseAddr => 1);
-my @stuffed = map { IO::Socket::INET->new(
-    PeerAddr => '127.0.0.1', PeerPort => $port, Blocking => 0) } 1 .. 8;
+my @stuffed;
 
-fault('packets are dropped', sub { }, qr/redis_(?:timeout|down)/);
-close $_ for grep { $_ } @stuffed, $full;
+fault('packets are dropped', sub {
+    $redis->stop();
+    push @stuffed, IO::Socket::INET->new(
+        LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1,
+        ReuseAddr => 1);
+    push @stuffed, map { IO::Socket::INET->new(
+        PeerAddr => '127.0.0.1', PeerPort => $port, Blocking => 0) } 1 .. 8;
+}, qr/redis_(?:timeout|down)/);
+close $_ for grep { $_ } @stuffed;
 $redis->start();
 healed('it is reached again');
 
@@ -169,8 +171,8 @@ for (
     my @wrong;
 
     while (time() < $until) {
-        my $r = $other->get('/again-' . ++$serial);
-        push @wrong, $r->line if $r->status != 200 || $r->took > $bound;
+        my $r = timed($other, '/again-' . ++$serial);
+        push @wrong, $r->line if $r->status != 200 || $r->{net} > $bound;
     }
 
     is_deeply(\@wrong, [], 'two seconds of a Redis that always breaks off');
@@ -202,7 +204,7 @@ for (
     $nginx->mark();
 
     for my $n (1 .. 10) {
-        $r = $nginx->get("/unstored-$serial-$n");
+        $r = timed($nginx, "/unstored-$serial-$n");
         right($r, "$name: request $n");
     }
 
@@ -229,7 +231,7 @@ my $wrong = other_nginx("redis://:guess\@127.0.0.1:$port", '10s');
 
 $redis->cmd(qw(CONFIG SET requirepass right));
 for (1 .. 10) {
-    $r = $wrong->get("/wrong-$_");
+    $r = timed($wrong, "/wrong-$_");
     right($r, "a wrong password: request $_");
 }
 ok($wrong->wait_line('is down: .*WRONGPASS'), 'the log says so');
@@ -254,7 +256,7 @@ for my $make ([ 'LPUSH', $key, 'a' ], [ 'HSET', $key, 'a', 'b' ],
 {
     $redis->cmd('DEL', $key);
     $redis->cmd(@$make);
-    $r = $nginx->get('/typed');
+    $r = timed($nginx, '/typed');
     right($r, "$make->[0] under our key");
     is($r->header('X-Found'), 'entry_type', 'it is seen for what it is');
     ok(wait_for { ($redis->cmd('TYPE', $key) // '') eq 'string' },
@@ -348,19 +350,26 @@ sub fault {
     $nginx->mark();
     $break->();
 
-    my $from = time();
     my (@wrong, @reasons);
 
+    my $sum = 0;
+
     for my $n (1 .. 10) {
-        my $r = $nginx->get('/fault-' . ++$serial);
-        push @wrong, "$n: " . $r->line . ', ' . $r->took
+        my $r = timed($nginx, '/fault-' . ++$serial);
+        push @wrong, "$n: " . $r->line . ", $r->{net}"
             if $r->status != 200 || $r->body !~ m{^/fault-$serial }
-               || $r->took > $bound;
+               || $r->{net} > $bound;
         push @reasons, $r->header('X-Found') // '';
+
+        # on a machine that lets it wait anything may be too late
+
+        pop @reasons if $reasons[-1] eq 'redis_timeout'
+                        && $r->took - $r->{net} > 0.1;
+        $sum += $r->{net};
     }
 
     is_deeply(\@wrong, [], "$name: all requests are answered, in time");
-    ok(time() - $from < 3 * $bound, 'together too');
+    ok($sum < 3 * $bound, 'together too') or diag($sum);
 
     is_deeply([ grep { $_ !~ /$reason|absent/ } @reasons ], [],
               'the reasons are right');
@@ -490,11 +499,25 @@ CONF
 }
 
 
+# A request, and how long it took but for the time in which the machine did
+# something else: "net".
+
+sub timed {
+    my ($nginx, $uri) = @_;
+
+    my $before = clock();
+    my $r = $nginx->get($uri);
+
+    $r->{net} = clock() - $before;
+    return $r;
+}
+
+
 sub right {
     my ($r, $name) = @_;
 
     ok($r->status == 200 && $r->complete && $r->body =~ m{^/}
-       && $r->took < $bound, $name) or diag($r->line . ' ' . $r->took);
+       && $r->{net} < $bound, $name) or diag($r->line . ' ' . $r->{net});
     return;
 }
 

@@ -23,6 +23,7 @@ use Exporter 'import';
 use File::Path ();
 use File::Temp ();
 use Test::More;
+use Time::HiRes ();
 
 use RCache::Certs;
 use RCache::Cluster;
@@ -37,10 +38,10 @@ use RCache::Redis;
 use RCache::Relay;
 use RCache::Throng;
 use RCache::Util qw(
-    wait_for free_port slurp spit spawn stop_pid patience noise
+    wait_for free_port slurp spit spawn stop_pid patience noise kept_waiting
 );
 
-our @EXPORT = qw(wait_for free_port slurp spit response http_date noise);
+our @EXPORT = qw(wait_for free_port slurp spit response http_date noise clock);
 
 my $current;
 
@@ -268,7 +269,8 @@ sub certificate {
 
     my ($crt, $key) = ("$self->{dir}/tls.crt", "$self->{dir}/tls.key");
     my $pid = spawn(
-        argv => [ qw(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj
+        argv => [ qw(openssl req -x509 -newkey ec -pkeyopt
+                     ec_paramgen_curve:prime256v1 -nodes -days 2 -subj
                      /CN=localhost -keyout), $key, '-out', $crt ],
         log => "$self->{dir}/openssl.log"
     );
@@ -276,6 +278,21 @@ sub certificate {
 
     die slurp("$self->{dir}/openssl.log") if !-s $crt;
     return ($crt, $key);
+}
+
+
+# A time in seconds that stands still while a busy machine lets the processes of
+# the test wait: for a bound to what they may take.
+
+sub clock {
+    my @pids = map { @{ $_->{pids} || [] }, $_->{pid} || () }
+               @{ $current->{started} },
+               map { $_->nodes() } @{ $current->{clusters} || [] };
+
+    push @pids, map { $_->workers() } grep { $_->running() }
+                @{ $current->{nginxes} };
+
+    return Time::HiRes::time() - kept_waiting($$, @pids);
 }
 
 

@@ -56,12 +56,18 @@ sub new {
 }
 
 
-# All send their requests now.
+# All send their requests now, and have when it returns.
 
 sub go {
     my ($self) = @_;
 
     spit("$self->{dir}/go", '');
+
+    wait_for {
+        $self->{processes} == grep { -e "$self->{dir}/sent-$_" }
+                              1 .. $self->{processes};
+    } or die "the crowd does not send its requests\n";
+
     return $self;
 }
 
@@ -158,6 +164,8 @@ sub run {
             $self->{method}, $self->{uri}, headers => $headers);
         vec($want, fileno $c->{sock}, 1) = 1;
     }
+
+    spit("$self->{dir}/sent-$process", '');
 
     open my $done, '>', "$self->{dir}/done-$process" or die "done: $!\n";
     my $until = time() + patience();

@@ -54,7 +54,7 @@ sub new {
 
 sub turn_over {
     return wait_for {
-        !grep { slurp("/proc/$_/stat") =~ /\) R / }
+        !grep { slurp("/proc/$_/stat") =~ /\) [RD] / }
             map { $_->workers() } grep { $_->{pid} } @all;
     } 10;
 }

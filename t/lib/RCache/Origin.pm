@@ -167,10 +167,13 @@ sub count  { my ($self, $uri) = @_; return scalar $self->requests($uri) }
 sub latest { my ($self, $uri) = @_; return ($self->requests($uri))[-1] }
 
 
-# True if it gets no more requests for that URI than so many for so long.
+# True if it gets no more requests for that URI than so many for so long, from
+# when all that has been asked of nginx waits, or is on its way to an origin.
 
 sub stays {
     my ($self, $uri, $count, $seconds) = @_;
+
+    RCache::Redis::quiet();
 
     return !RCache::Util::wait_for { $self->count($uri) > $count } $seconds;
 }

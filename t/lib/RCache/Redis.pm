@@ -11,6 +11,8 @@ use IO::Socket::UNIX;
 use RCache::Resp;
 use RCache::Util qw(wait_for free_port spawn stop_pid alive slurp);
 
+my @all;
+
 
 # %o: dir, port (0 for none), unix (true for a socket too), host, config
 # (lines as in redis.conf), password and user for the client of the tests,
@@ -25,6 +27,7 @@ sub new {
 
     mkdir $self->{dir};
     $self->{unix} = "$self->{dir}/redis.sock" if $self->{unix};
+    push @all, $self;
 
     return $self->start();
 }
@@ -71,7 +74,7 @@ sub stop {
 
     my $pid = delete $self->{pid} or return;
 
-    delete $self->{conn};
+    delete @$self{qw(conn frozen)};
     kill 'CONT', $pid;
     stop_pid($pid, $signal || 'KILL');
     unlink $self->{unix} if $self->{unix};
@@ -93,6 +96,7 @@ sub freeze {
 
     kill 'STOP', $self->{pid};
     wait_for { slurp("/proc/$self->{pid}/stat") =~ /\) T/ };
+    $self->{frozen} = 1;
     return;
 }
 
@@ -101,12 +105,15 @@ sub thaw {
     my ($self) = @_;
 
     kill 'CONT', $self->{pid};
+    delete $self->{frozen};
     return;
 }
 
 
 # Runs a command, behind those that nginx is about to send; the reply as
-# RCache::Resp::value() gives it.
+# RCache::Resp::value() gives it.  Which of two connections Redis reads first is
+# not always the one that it got something on first, but all that was there
+# before the ECHO has been read before that is answered.
 
 sub cmd {
     my ($self, @argv) = @_;
@@ -115,6 +122,8 @@ sub cmd {
 
     my $reply;
     my $done = eval {
+        $self->conn()->send_command('ECHO', '');
+        $self->conn()->value();
         $self->conn()->send_command(@argv);
         $reply = $self->conn()->value();
         1;
@@ -127,6 +136,20 @@ sub cmd {
     }
 
     return $reply;
+}
+
+
+# Returns when nothing goes on any more between nginx and any Redis: what is
+# asked has been answered, and so has what followed from that.  A request has
+# three questions at most: for its entry, for the variant and for the lock.
+
+sub quiet {
+    for (1 .. 4) {
+        $_->cmd('ECHO', '') for grep { $_->{pid} && !$_->{frozen} } @all;
+        RCache::Nginx::turn_over();
+    }
+
+    return;
 }
 
 

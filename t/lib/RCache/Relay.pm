@@ -40,8 +40,9 @@ sub url  { return "redis://127.0.0.1:$_[0]{port}" }
 
 
 # How it is to be: '' well; a number: answers take so many seconds, which keeps
-# back what comes behind them on the same connection, and no other; 'hang':
-# nothing goes through; 'cut': connections are closed, and new ones as well.
+# back what comes behind them on the same connection, and no other; 'keep': the
+# same, until 'release'; 'hang': nothing goes through; 'cut': connections are
+# closed, and new ones as well.
 
 sub set {
     my ($self, $mode) = @_;
@@ -101,9 +102,10 @@ sub loop {
                 $close->($s);
 
             } else {
-                my $slow = $is_server{$s} && $mode =~ /^[\d.]+$/;
-                push @{ $later{$peer{$s}} },
-                     [ $slow ? time() + $mode : 0, $peer{$s}, $data ];
+                my $slow = !$is_server{$s} ? 0
+                    : $mode =~ /^[\d.]+$/ ? time() + $mode
+                    : $mode eq 'keep' ? 'inf' : 0;
+                push @{ $later{$peer{$s}} }, [ $slow, $peer{$s}, $data ];
             }
         }
 
@@ -118,6 +120,10 @@ sub loop {
 
         for my $key (keys %later) {
             my $queue = $later{$key};
+
+            if ($mode eq 'release') {
+                $_->[0] = 0 for @$queue;
+            }
 
             while (@$queue && $queue->[0][0] <= time()) {
                 my (undef, $to, $data) = @{ shift @$queue };

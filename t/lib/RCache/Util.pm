@@ -14,11 +14,12 @@ use Time::HiRes qw(time sleep);
 
 our @EXPORT_OK = qw(
     wait_for free_port slurp spit spawn stop_pid alive children
-    patience readable end_all noise
+    patience readable end_all noise kept_waiting
 );
 
 my %given;
 my %running;
+my %waited;
 
 
 # How long a thing may take that must happen: generous, as the same tests run
@@ -199,6 +200,22 @@ sub alive {
 
     my ($state) = slurp("/proc/$pid/stat") =~ /\) (\S)/;
     return defined $state && $state ne 'Z';
+}
+
+
+# For how many seconds these processes, and those of the calls before, would
+# have run but had to wait for a processor.  Not every kernel tells.
+
+sub kept_waiting {
+    my $sum = 0;
+
+    for my $pid (@_) {
+        my (undef, $waited) = split ' ', slurp("/proc/$pid/schedstat");
+        $waited{$pid} = $waited / 1e9 if defined $waited;
+    }
+
+    $sum += $_ for values %waited;
+    return $sum;
 }
 
 
