@@ -145,6 +145,9 @@ struct ngx_http_rcache_zone_s {
     ngx_queue_t                    behind;   /* those that wait for another
                                                 worker's */
     struct ngx_http_rcache_ctx_s **solos;    /* who fetches, see solo.c */
+    ngx_queue_t                    owed;     /* locks, see unlock.c */
+    ngx_uint_t                     nowed;
+    ngx_event_t                    owing;
     time_t                         reported; /* the last damaged entry */
     uint16_t                      *lately;   /* see expect.c */
     ngx_uint_t                     absent;

@@ -147,6 +147,12 @@ ngx_int_t ngx_http_rcache_solo_init(ngx_cycle_t *cycle,
 ngx_int_t ngx_http_rcache_solo_lead(ngx_http_rcache_ctx_t *ctx);
 
 
+/* ngx_http_rcache_unlock.c: worker start; NGX_OK, NGX_ERROR */
+
+ngx_int_t ngx_http_rcache_owed_init(ngx_cycle_t *cycle,
+    ngx_http_rcache_zone_t *zone);
+
+
 /*
  * ngx_http_rcache_expect.c: the lookup of ctx->redis_key has been sent, and a
  * miss may be likely.  expected: what the lookup says, absent or not.

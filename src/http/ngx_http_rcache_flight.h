@@ -197,16 +197,24 @@ ngx_int_t ngx_http_rcache_flight_ask(ngx_http_rcache_flight_t *flight);
 /* the lock in Redis is ours for another while, if it still is */
 void ngx_http_rcache_flight_renew(ngx_http_rcache_flight_t *flight);
 
-/* gives the lock in Redis back, if it is ours */
-void ngx_http_rcache_flight_unlock(ngx_http_rcache_flight_t *flight,
-    u_char mark, ngx_msec_t keep);
-
 /* the entry is in Redis, those who wait are to look */
 void ngx_http_rcache_flight_look(ngx_http_rcache_flight_t *flight);
 
 void ngx_http_rcache_flight_heard(ngx_http_rcache_sub_t *sub,
     ngx_str_t *message);
 void ngx_http_rcache_flight_timeout(ngx_event_t *ev);
+
+
+/*
+ * ngx_http_rcache_unlock.c.
+ *
+ * unlock: gives the lock in Redis back, if it is ours.  owe: Redis may have it
+ * for us, and nobody will see to it; it is given back when Redis can be asked,
+ * but not before so many milliseconds.
+ */
+void ngx_http_rcache_flight_unlock(ngx_http_rcache_flight_t *flight,
+    u_char mark, ngx_msec_t keep);
+void ngx_http_rcache_owe(ngx_http_rcache_flight_t *flight, ngx_msec_t delay);
 
 
 #endif /* _NGX_HTTP_RCACHE_FLIGHT_H_INCLUDED_ */

@@ -31,12 +31,11 @@ static void ngx_http_rcache_flight_follow(ngx_http_rcache_flight_t *flight,
 static void ngx_http_rcache_flight_get(ngx_http_rcache_flight_t *flight);
 static void ngx_http_rcache_flight_got(ngx_http_rcache_op_t *op,
     ngx_http_rcache_reply_t *reply);
+static void ngx_http_rcache_flight_disown(ngx_http_rcache_flight_t *flight);
 static void ngx_http_rcache_flight_leading(ngx_http_rcache_flight_t *flight);
 static void ngx_http_rcache_flight_unpack(ngx_http_rcache_flight_t *flight,
     ngx_str_t *payload);
 static void ngx_http_rcache_flight_free(void *data);
-static void ngx_http_rcache_flight_send(ngx_http_rcache_flight_t *flight,
-    ngx_http_rcache_op_t *op);
 
 
 /* the ring of the instance */
@@ -217,7 +216,14 @@ ngx_http_rcache_flight_asked(ngx_http_rcache_op_t *op,
         || reply->element[0]->type != REDIS_REPLY_STRING
         || reply->element[1]->type != REDIS_REPLY_INTEGER)
     {
-        /* without a lock, but not without the rings inside */
+        /*
+         * Without a lock, but not without the rings inside.  Redis may have
+         * given it to us all the same, or will when it gets to our question.
+         */
+
+        if (reply == NULL) {
+            ngx_http_rcache_owe(flight, 0);
+        }
 
         flight->remote = 0;
         ngx_http_rcache_flight_give(flight);
@@ -435,6 +441,8 @@ ngx_http_rcache_flight_timeout(ngx_event_t *ev)
                                            flight->hash);
         }
 
+        ngx_http_rcache_flight_disown(flight);
+
         ngx_http_rcache_flight_land(flight, NGX_HTTP_RCACHE_TURN_LOOK, 'x', 0);
         return;
     }
@@ -443,16 +451,7 @@ ngx_http_rcache_flight_timeout(ngx_event_t *ev)
 
     case NGX_HTTP_RCACHE_FLIGHT_ASKING:
 
-        /*
-         * The answer may still be that we have the lock: it is given back by
-         * a command on the same connection, behind the first.
-         */
-
-        ngx_http_rcache_op_detach(flight->op);
-        flight->op = NULL;
-
-        flight->locked = 1;
-        ngx_http_rcache_flight_unlock(flight, 'x', 0);
+        ngx_http_rcache_flight_disown(flight);
 
         flight->remote = 0;
         ngx_http_rcache_flight_give(flight);
@@ -492,6 +491,13 @@ ngx_http_rcache_flight_timeout(ngx_event_t *ev)
 
             flight->write->flight = NULL;
 
+            /* nobody sees to the lock if the store comes to nothing */
+
+            if (flight->locked) {
+                flight->locked = 0;
+                ngx_http_rcache_owe(flight, flight->zone->conf.timeout);
+            }
+
             ngx_http_rcache_flight_land(flight, NGX_HTTP_RCACHE_TURN_FOUND,
                                         '+', 0);
             ngx_http_rcache_flight_now(flight);
@@ -502,6 +508,28 @@ ngx_http_rcache_flight_timeout(ngx_event_t *ev)
     default:
         return;
     }
+}
+
+
+/*
+ * The answer may still be that we have the lock: it is given back by a command
+ * on the same connection, behind the first.
+ */
+
+static void
+ngx_http_rcache_flight_disown(ngx_http_rcache_flight_t *flight)
+{
+    if (flight->op == NULL
+        || flight->op->handler != ngx_http_rcache_flight_asked)
+    {
+        return;
+    }
+
+    ngx_http_rcache_op_detach(flight->op);
+    flight->op = NULL;
+
+    flight->locked = 1;
+    ngx_http_rcache_flight_unlock(flight, 'x', 0);
 }
 
 
@@ -657,38 +685,7 @@ ngx_http_rcache_flights_woken(void *data)
 }
 
 
-/* no one waits for the answer: what comes first in Redis is done first */
-
-void
-ngx_http_rcache_flight_unlock(ngx_http_rcache_flight_t *flight, u_char mark,
-    ngx_msec_t keep)
-{
-    ngx_http_rcache_op_t  *op;
-
-    if (!flight->locked) {
-        return;
-    }
-
-    flight->locked = 0;
-
-    op = ngx_http_rcache_op_create(1024 + flight->key.len, ngx_cycle->log);
-    if (op == NULL) {
-        return;
-    }
-
-    if (ngx_http_rcache_leave_command(op, &flight->node.str, &flight->token,
-                                      mark, keep)
-        != NGX_OK)
-    {
-        ngx_http_rcache_op_free(op);
-        return;
-    }
-
-    ngx_http_rcache_flight_send(flight, op);
-}
-
-
-/* nor does anyone here: if it is lost, the store finds out */
+/* no one waits for the answer: if it is lost, the store finds out */
 
 void
 ngx_http_rcache_flight_renew(ngx_http_rcache_flight_t *flight)
@@ -712,14 +709,6 @@ ngx_http_rcache_flight_renew(ngx_http_rcache_flight_t *flight)
         return;
     }
 
-    ngx_http_rcache_flight_send(flight, op);
-}
-
-
-static void
-ngx_http_rcache_flight_send(ngx_http_rcache_flight_t *flight,
-    ngx_http_rcache_op_t *op)
-{
     op->lane = NGX_HTTP_RCACHE_LANE_LOOKUP;
     op->command = RCACHE_COMMAND_LOCK;
     op->max_reply = 1024;

@@ -100,7 +100,8 @@ ngx_http_rcache_zone_init_process(ngx_cycle_t *cycle,
 
         if (ngx_http_rcache_lost_init(cycle, zone) != NGX_OK
             || ngx_http_rcache_expect_init(cycle, zone) != NGX_OK
-            || ngx_http_rcache_solo_init(cycle, zone) != NGX_OK)
+            || ngx_http_rcache_solo_init(cycle, zone) != NGX_OK
+            || ngx_http_rcache_owed_init(cycle, zone) != NGX_OK)
         {
             return NGX_ERROR;
         }
