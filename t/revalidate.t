@@ -405,6 +405,30 @@ for my $n (1, 2) {
        'and its validator was used');
 }
 
+# nor if the first of these came when the entry was on its way to Redis, so that
+# nothing was there yet: what it waited for was
+
+{
+    my $uri = '/x/error?early';
+    my $c = $one->begin('GET', $uri);
+
+    ok((wait_for { $origin->count($uri) }), 'it is on its way');
+    $redis->cmd(qw(CLIENT PAUSE 60000 WRITE));
+    $origin->say('early');
+    is($c->response('GET')->status, 200,
+       'the client has it, and Redis has not');
+
+    my $gets = $redis->calls('get');
+    $c = $one->begin('GET', $uri);
+    ok((wait_for { $redis->calls('get') > $gets }),
+       'the next one finds nothing');
+    $redis->cmd(qw(CLIENT UNPAUSE));
+    is($c->response('GET')->status, 503, 'and waits: a 503 to the condition');
+    is($one->get($uri)->status, 503, 'which counts for the one after it');
+    is($origin->latest($uri)->header('If-None-Match'), '"v1"',
+       'with the validator');
+}
+
 $one->get('/x/refused');
 $r = $one->get('/x/refused');
 is($r->verdict, 'EXPIRED no_store', 'a 200 with no-store');
@@ -675,6 +699,7 @@ sub origin {
             || [ [ 'Cache-Control' => 'max-age=60' ], 304, [ ] ] };
 
     if (!$conditional) {
+        $reply->wait_word('early') if $req->query eq 'early';
         return $reply->send($line || 200, $first, $body);
     }
 

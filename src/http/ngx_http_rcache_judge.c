@@ -195,6 +195,10 @@ ngx_http_rcache_decode(ngx_http_rcache_ctx_t *ctx,
         return RCACHE_REASON_ABSENT;
     }
 
+    /* it may have come while the request waited for it */
+
+    ctx->nothing = 0;
+
     ngx_http_rcache_remember(ctx, &reply->str);
 
     rc = rcache_entry_decode(&ctx->entry, reply->str.data, reply->str.len,
