@@ -20,7 +20,9 @@ my $origin = $t->origin(\&origin);
 my $nginx = $t->nginx(<<'CONF');
     large_client_header_buffers  4 32k;
 
-    redis_proxy_cache_zone  api:1m server=%%REDIS%%;
+    redis_proxy_cache_zone    api:1m server=%%REDIS%%
+                              connect_timeout=20s timeout=20s;
+    redis_proxy_cache_budget  20s;
 
     server {
         listen  127.0.0.1:%%PORT%%;

@@ -39,10 +39,25 @@ my %runs = map {
     $_ => $suite->start(map { $_->port() } @{ $instances{$_} })
 } @modes;
 
+my %rows = map { $_ => $suite->finish($runs{$_}) } @modes;
+
 for my $mode (@modes) {
-    my $rows = $suite->finish($runs{$mode});
+    my $rows = $rows{$mode};
 
     cmp_ok(scalar @$rows, '>=', 300, "$mode: the whole suite was run");
+
+    # Some are about seconds, and the suite gives a response no longer than
+    # that: what is not passed is tried once more, with nothing beside it.
+
+    if (my %late = map { $_->{id} => 1 }
+                   grep { !$_->{passed} && !$expected->{ $_->{id} }{$mode} }
+                   @$rows)
+    {
+        diag("$mode: once more, for ", join ', ', sort keys %late);
+        my %again = map { $_->{id} => $_ } @{ $suite->finish($suite->start(
+            map { $_->port() } @{ $instances{$mode} })) };
+        $rows = [ map { $late{ $_->{id} } ? $again{ $_->{id} } : $_ } @$rows ];
+    }
 
     for my $row (@$rows) {
         my $why = delete $expected->{ $row->{id} }{$mode};

@@ -521,7 +521,7 @@ sub predicted {
         return join(',', map { "$_=$got{$_}" } sort keys %got)
                eq join(',', map { "$_=$expected->{$_}" }
                             sort keys %$expected);
-    } 10;
+    };
 
     is_deeply(\%got, $expected, $what);
 

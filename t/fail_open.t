@@ -393,7 +393,9 @@ sub fault {
 
     } elsif ($o{most}) {
 
-        # lookups and stores are refused each for itself
+        # lookups and stores are refused each for itself; 400 ms may be too
+        # little for a busy machine
+        @said = grep { !/is down: .*(?:in time|timed out)$/ } @said;
         cmp_ok(scalar(@said), '<=', $o{most}, 'in few lines')
             or diag(join "\n", @said);
 

@@ -237,6 +237,12 @@ my @table = (
     [ '/untargeted/', [ "$cdn: no-store", "$cc: max-age=100" ], 100 ],
 );
 
+# the first store needs a connection first
+
+is($nginx->get('/first', 'X-Say' => "$cc: max-age=100")->verdict, 'MISS -',
+   'a response is stored');
+$nginx->settle();
+
 for (@table) {
     my ($path, $lines, $want, $status) = @$_;
 

@@ -20,8 +20,8 @@ my $origin = $t->origin(\&origin, workers => 16);
 
 my $conf = <<'CONF';
     redis_proxy_cache_zone    api:1m server=redis://127.0.0.1:%%BY%%
-                              connect_timeout=10s timeout=10s;
-    redis_proxy_cache_budget  10s;
+                              connect_timeout=60s timeout=60s;
+    redis_proxy_cache_budget  60s;
 
     server {
         listen      127.0.0.1:%%PORT%% reuseport;
@@ -38,6 +38,19 @@ CONF
 my $one = $t->nginx($conf, vars => { BY => $redis->port });
 my $two = $t->nginx($conf, workers => 2, vars => { BY => $relay->port });
 
+# both workers have stored something, and so have a connection for it; and have
+# been asked for what shows that they have heard, so that they know that it is
+# there, and ask for no lock with it the next time
+
+my (%stores, $n);
+
+ok((wait_for {
+    my $r = $two->get('/stored-' . ++$n);
+    $stores{ $r->header('X-Worker') } = 1;
+    return keys %stores == 2;
+}), 'both workers store');
+ok(heard(), 'and look up');
+
 for my $size (1, 10_000) {
 
     my $word = "size-$size";
@@ -50,7 +63,7 @@ for my $size (1, 10_000) {
     my @with = crowd($uri, 'those who wait for it');
     ok(heard(), 'and both workers have heard that nothing is there');
 
-    $relay->set(2);
+    $relay->set('keep');
     $origin->say($word);
     $redis->wait_key("api:{$uri}");
 
@@ -60,6 +73,8 @@ for my $size (1, 10_000) {
 
     $relay->set('');
     my @late = crowd($uri, 'those who come then');
+    ok(heard(), 'and have heard, too, that nothing is there');
+    $relay->set('release');
 
     my $old = answer($first);
     is(answer($_), $old, 'one who came before gets it') for @with;

@@ -38,7 +38,7 @@ my $conf = patient('redis://127.0.0.1:%%DEAD%%') . <<'CONF';
 
         location /aged/ {
             proxy_pass                  http://%%ORIGIN%%;
-            redis_proxy_cache_lock_age  400ms;
+            redis_proxy_cache_lock_age  5s;
         }
 
         location /who {

@@ -86,7 +86,9 @@ my @pids = map { my $n = $_; spawn(code => sub { client($n) },
 my $until = time() + $seconds;
 my $kills = 0;
 
-while (time() < $until) {
+while (time() < $until
+       || grep { -s $t->dir . "/made-$_" < 12 } 1 .. $clients)
+{
     sleep(0.02 + rand(0.3));
 
     my $nginx = $nginx[ int rand @nginx ];
@@ -180,6 +182,8 @@ sub client {
     srand($seed + $n);
     my ($made, $cut) = (0, 0);
 
+    open my $record, '>', $t->dir . "/made-$n" or die "made: $!\n";
+
     while (!-e $enough) {
         my $uri = $pages[ int rand @pages ];
         my $nginx = $nginx[ int rand @nginx ];
@@ -187,6 +191,7 @@ sub client {
         my $leave = rand() < 0.1;
 
         $made++;
+        syswrite $record, '.';
 
         my $r = eval {
             my $c = RCache::HTTP->new(port => $nginx->port());
@@ -210,7 +215,7 @@ sub client {
         }
 
         my $took = time() - $from;
-        print "$uri: took $took s\n" if $took > 15;
+        print "$uri: took $took s\n" if $took > 30;
     }
 
     print "made $made cut $cut\n";

@@ -256,7 +256,7 @@ for my $what (
     $do->($here);
 
     ok(wait_for(sub { (eval { job($here, $id) } || { state => '' })->{state}
-                      eq 'done' }, 60), "$name: it is done all the same");
+                      eq 'done' }, 240), "$name: it is done all the same");
     is(keys_of('/new/'), 0, 'nothing is left');
     my ($looked) = map { /(\d+) of the zone/ ? $1 : () }
                    ($here->lines(qr/has looked at all keys/))[-1];

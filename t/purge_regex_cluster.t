@@ -62,13 +62,19 @@ my %all = map { $_->addr => [ old($_) ] } @masters;
 
 $id = purge('^/old/');
 
+# nobody walks while it is looked how far it is, nor then
+
 my ($seen, $not) = (undef, undef);
+my @workers = $nginx->workers();
 ok(wait_for(sub {
+    kill STOP => @workers;
     my %left = map { $_->addr => scalar old($_) } @masters;
     ($seen) = grep { $left{$_->addr} == 0 } @masters;
     ($not) = grep { $left{$_->addr} == @{ $all{$_->addr} } } @masters;
-    $seen && $not;
-}, 60), 'one is through, and another has all of its own');
+    return 1 if $seen && $not;
+    kill CONT => @workers;
+    return 0;
+}, 120), 'one is through, and another has all of its own');
 
 my ($key) = old($not);
 my $slot = $not->cmd(qw(CLUSTER KEYSLOT), $key);
@@ -84,6 +90,7 @@ $_->cmd(qw(CLUSTER SETSLOT), $slot, 'NODE', $to) for $seen, $not,
     grep { $_ != $seen && $_ != $not } @masters;
 
 is(scalar(grep { $_ eq $key } old($seen)), 1, 'a key has moved past the walk');
+kill CONT => @workers;
 
 ok(wait_for(sub { state_of($id) eq 'done' }, 120), 'done');
 is(left(), 0, 'nothing is left');
@@ -113,7 +120,7 @@ sub job {
 sub state_of { return (job($_[0]) || { state => '' })->{state} }
 
 
-sub old { return grep { m{^api:\{/old/\d+\}$} } $_[0]->keys() }
+sub old { return grep { m{^api:\{/old/\d+\}$} } $_[0]->keys('api:{/old/*') }
 
 sub left { return scalar map { old($_) } $cluster->masters() }
 

@@ -46,6 +46,9 @@ CONF
 
 my $n = 0;
 
+ok((wait_for { $nginx->get('/fails/known')->verdict eq 'HIT -' }),
+   'what was purged is known');
+
 for my $size (0, 65536) {
 
     # it waits for another instance, which gives up

@@ -20,7 +20,9 @@ my $redis_port = free_port();
 
 my $conf = <<'CONF';
     redis_proxy_cache_zone            api:1m
-                                      server=redis://127.0.0.1:%%REDIS_PORT%%;
+                                      server=redis://127.0.0.1:%%REDIS_PORT%%
+                                      connect_timeout=30s timeout=30s;
+    redis_proxy_cache_budget          30s;
     redis_proxy_cache_key             $request_uri;
     redis_proxy_cache_fallback_limit  3 queue=2 timeout=%%TIMEOUT%%;
 

@@ -271,9 +271,9 @@ sub load_until {
     until ($ended || time() - $from > RCache::Util::patience()) {
         for (1 .. 20) {
             my $uri = '/load-' . $serial . '-' . ++$n;
-            my $before = time();
+            my $before = clock();
             my $r = $nginx[$n % 2]->get($uri);
-            my $took = time() - $before;
+            my $took = clock() - $before;
             $worst = $took if $took > $worst;
             push @wrong, $r->line if $r->status != 200
                                      || $r->body ne "body of $uri";

@@ -22,7 +22,7 @@ my $origin = $t->origin(\&origin);
 
 my $nginx = $t->nginx(<<'CONF', workers => 2, settle => 0);
     redis_proxy_cache_zone      api:1m server=%%REDIS%%
-                                connect_timeout=5s timeout=5s;
+                                connect_timeout=30s timeout=30s;
     redis_proxy_cache_budget    5s;
     redis_proxy_cache_max_size  32m;
 
@@ -45,15 +45,17 @@ my $nginx = $t->nginx(<<'CONF', workers => 2, settle => 0);
     }
 CONF
 
-# twenty times under load: hits and misses from three clients
+# twenty times under load: hits and misses from three clients, each of which has
+# asked some more before the next reload
 
 my $stop = $t->dir . '/stop';
 my @clients = map { my $n = $_; spawn(code => sub { client($n) },
                     log => $t->dir . "/client-$n") } 1 .. 3;
 
 my $done = 0;
-for (1 .. $reloads) {
+for my $n (1 .. $reloads) {
     $nginx->reload() and $done++;
+    wait_for { 3 == grep { -s $t->dir . "/asked-$_" > 3 * $n } 1 .. 3 };
 }
 
 spit($stop, '');
@@ -161,6 +163,8 @@ sub client {
 
     my ($count, @failed) = (0);
 
+    open my $asked, '>', $t->dir . "/asked-$n" or die "asked: $!\n";
+
     while (!-e $stop) {
         my $hot = $count % 4;
         my $uri = $hot ? "/hot-$hot" : "/cold-$n-$count";
@@ -174,6 +178,7 @@ sub client {
         push @failed, "$uri: " . ($r ? $r->line : $@ || 'no response')
             if !$r || $r->status != 200 || !$r->complete
                || $r->body ne "answer $uri";
+        syswrite $asked, '.';
     }
 
     print join("\n", $count, @failed), "\n";

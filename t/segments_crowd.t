@@ -25,7 +25,11 @@ my $origin = $t->origin(\&origin);
 # here is also on its way there
 
 my $nginx = $t->nginx(<<'CONF');
-    redis_proxy_cache_zone          api:1m server=%%REDIS%% timeout=10s;
+    redis_proxy_cache_zone          api:1m server=%%REDIS%%
+                                    connect_timeout=60s timeout=60s;
+    redis_proxy_cache_budget        60s;
+    redis_proxy_cache_lock_timeout  60s;
+    redis_proxy_cache_lock_age      60s;
     redis_proxy_cache_segment_size  4k;
     redis_proxy_cache_in_flight     40k 64k;
 

@@ -25,8 +25,10 @@ my $origin = $t->origin(\&origin);
 
 my $nginx = $t->nginx(<<'CONF');
     redis_proxy_cache_zone          api:1m server=%%REDIS%%
-                                    connect_timeout=5s timeout=5s;
+                                    connect_timeout=30s timeout=30s;
     redis_proxy_cache_budget        5s;
+    redis_proxy_cache_lock_timeout  30s;
+    redis_proxy_cache_lock_age      30s;
     redis_proxy_cache_segment_size  64k;
     redis_proxy_cache_max_size      100m;
     redis_proxy_cache_in_flight     32m 32m;
@@ -258,6 +260,7 @@ for my $what ('gone', 'garbage', 'of another body', 'the wrong one') {
     my $uri = '/pause-5';
     my $hit = '/killed';
     $nginx->get($hit);
+    is($nginx->get($hit)->verdict, 'HIT -', 'a body is there');
 
     my $reader = start($hit, 100_000);
     my $c = start($uri, 150_000);

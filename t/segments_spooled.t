@@ -25,10 +25,12 @@ my $redis = $t->redis();
 my $origin = $t->origin(\&origin);
 
 my $nginx = $t->nginx(<<'CONF');
-    redis_proxy_cache_zone       api:1m server=%%REDIS%%
-                                 connect_timeout=5s timeout=5s;
-    redis_proxy_cache_budget     5s;
-    redis_proxy_cache_in_flight  1m;
+    redis_proxy_cache_zone          api:1m server=%%REDIS%%
+                                    connect_timeout=30s timeout=30s;
+    redis_proxy_cache_budget        30s;
+    redis_proxy_cache_lock_timeout  30s;
+    redis_proxy_cache_lock_age      30s;
+    redis_proxy_cache_in_flight     1m;
 
     server {
         listen  127.0.0.1:%%PORT%% sndbuf=64k;

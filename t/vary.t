@@ -209,10 +209,14 @@ $one->get('/ignores/one', 'X-A' => 'a');
 is($two->get('/ignores/one', 'X-A' => 'b')->verdict, 'HIT -',
    'where Vary is ignored all get the same');
 
-# how many
+# how many; the next one counts those that are in Redis
 
-is($one->get('/few/one', 'X-A' => $_)->verdict, 'MISS -', "variant $_ of 3")
-    for 1 .. 3;
+for (1 .. 3) {
+    is($one->get('/few/one', 'X-A' => $_)->verdict, 'MISS -',
+       "variant $_ of 3");
+    is(scalar(grep { !/:l$/ } $redis->keys('*/few/one}:v:*')), $_,
+       'which is there');
+}
 
 for my $nginx ($one, $two) {
     $r = $nginx->get('/few/one', 'X-A' => 4);
