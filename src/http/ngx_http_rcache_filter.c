@@ -37,6 +37,8 @@ static ngx_int_t ngx_http_rcache_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
 static ngx_int_t ngx_http_rcache_flush(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
+static ngx_uint_t ngx_http_rcache_wanted(ngx_http_request_t *r,
+    ngx_http_rcache_ctx_t *ctx);
 static ngx_int_t ngx_http_rcache_stored_body(ngx_http_request_t *r,
     ngx_http_rcache_ctx_t *ctx);
 
@@ -479,13 +481,13 @@ ngx_http_rcache_flush(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
 
         /* what the filters keep has been given back: it is not to be sent */
 
-        return ctx->capture ? NGX_OK : NGX_ERROR;
+        return ngx_http_rcache_wanted(r, ctx) ? NGX_OK : NGX_ERROR;
     }
 
     rc = ngx_http_rcache_output(r, NULL);
 
-    if (rc == NGX_ERROR && ctx->capture && ctx->leader
-        && r->connection->error)
+    if (rc == NGX_ERROR && ctx->leader && r->connection->error
+        && ngx_http_rcache_wanted(r, ctx))
     {
         ngx_http_rcache_intake_gone(r, ctx);
         return NGX_OK;
@@ -496,6 +498,21 @@ ngx_http_rcache_flush(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
     }
 
     return rc;
+}
+
+
+/*
+ * Does a capture go on without the client?  An upstream that has broken off
+ * gives no more of it.
+ */
+
+static ngx_uint_t
+ngx_http_rcache_wanted(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx)
+{
+    return ctx->capture
+           && (r->upstream == NULL
+               || r->upstream->cleanup
+               || ngx_http_rcache_pieces_first(ctx));
 }
 
 
@@ -548,8 +565,8 @@ ngx_http_rcache_pass_body(ngx_http_request_t *r, ngx_http_rcache_ctx_t *ctx,
 
     rc = ngx_http_rcache_output(r, in);
 
-    if (rc == NGX_ERROR && ctx->capture && ctx->leader
-        && r->connection->error)
+    if (rc == NGX_ERROR && ctx->leader && r->connection->error
+        && ngx_http_rcache_wanted(r, ctx))
     {
         ngx_http_rcache_intake_gone(r, ctx);
         return ngx_http_rcache_discard(in);
